@@ -1,0 +1,1 @@
+"""Jobs: everything that waits. Asynchronous; knows speech, not HTTP."""

@@ -1,0 +1,100 @@
+"""Child processes that may die at any moment, and the one way off the event loop.
+
+A child comes from a fork server that has the decoders and the voice activity detector imported already: starting
+one costs milliseconds. It talks over one pipe; when it is gone, for whatever reason, `Child.receive` says so.
+"""
+
+import asyncio
+import multiprocessing
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
+
+from stt_server import logs
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["stt_server.__main__", "stt_server.jobs.decoding"])
+_PIPES = ThreadPoolExecutor(max_workers=64, thread_name_prefix="pipe")
+"""One thread for each live child, blocked on its pipe. Their own pool: they must never wait for disk work."""
+
+
+async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run something slow (disk, large texts) in a thread."""
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+class ChildGone(Exception):  # not an error of the tree: who started it decides what it means
+    """The process at the other end of the pipe has ended."""
+
+
+class Child:
+    """A process of ours and the pipe to it. Make one with `await Child.start(...)`."""
+
+    def __init__(self, target: Callable[..., None], *args: object) -> None:
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_main, args=(logs.current(), target, theirs, *args), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @classmethod
+    async def start(cls, target: Callable[..., None], *args: object) -> "Child":
+        """Start `target(pipe, *args)` in a new process. Both must be picklable."""
+        return await asyncio.get_running_loop().run_in_executor(_PIPES, lambda: cls(target, *args))
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        return self._process.exitcode
+
+    async def send(self, message: object) -> None:
+        """Send one picklable message. Raises `ChildGone`."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(_PIPES, self._pipe.send, message)
+        except OSError as error:
+            raise ChildGone from error
+
+    async def receive(self) -> Any:
+        """Wait for the next message. Raises `ChildGone`."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(_PIPES, self._pipe.recv)
+        except (EOFError, OSError) as error:
+            raise ChildGone from error
+
+    def kill(self) -> None:
+        """End the process at once. `receive` then raises `ChildGone`."""
+        self._process.kill()
+
+    async def close(self) -> None:
+        """End the process and give back what it held."""
+        self.kill()
+        await asyncio.get_running_loop().run_in_executor(_PIPES, self._process.join)
+        self._process.close()
+        self._pipe.close()
+
+
+def _main(logging_as: tuple[str, logs.Style], target: Callable[..., None], pipe: Connection, *args: object) -> None:
+    logs.configure(*logging_as)
+    # Ctrl-C reaches the whole process group; only the server decides when its children end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    target(pipe, *args)
+
+
+async def warm_up() -> None:
+    """Start the fork server, so that the first request does not wait for its imports."""
+    child = await Child.start(_nothing)
+    await child.close()
+
+
+def _nothing(pipe: Connection) -> None:
+    """A child that ends at once."""
