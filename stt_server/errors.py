@@ -51,6 +51,23 @@ class AudioLost(BadRequest):
     code = "audio_lost"
 
 
+class FailedBefore(BadRequest):
+    """The transcription failed on the server that this one replaced. Submit it again."""
+
+    code = "legacy"
+
+
+class JobFailed(BadRequest):
+    """The job failed."""
+
+    code = "job_failed"
+
+    def __init__(self, message: str | None = None, *, param: str | None = None, reason: str = code) -> None:
+        super().__init__(message, param=param)
+        self.reason = reason
+        """Code of what went wrong then."""
+
+
 class UnsupportedOption(BadRequest):
     """This option is not supported here."""
 
@@ -75,6 +92,30 @@ class UrlRefused(BadRequest):
     code = "url_refused"
 
 
+class UrlDenied(BadRequest):
+    """Failed to fetch audio from URL: its server does not hand it out."""
+
+    code = "url_denied"
+
+
+class UrlFailed(BadRequest):
+    """Failed to fetch audio from URL."""
+
+    code = "url_fetch_failed"
+
+
+class BadHttp(BadRequest):
+    """This is not a valid HTTP request."""
+
+    code = "invalid_http"
+
+
+class TooSlow(SttError):
+    """The request did not arrive in time."""
+
+    code = "request_timeout"
+
+
 class Unauthorized(SttError):
     """Incorrect API key provided. Send it as `Authorization: Bearer <key>`."""
 
@@ -91,6 +132,12 @@ class JobNotFound(NotFound):
     """There is no such job."""
 
     code = "job_not_found"
+
+
+class TextExpired(NotFound):
+    """The text of this job has been erased: nobody had read it for a long time. Submit the audio again."""
+
+    code = "text_expired"
 
 
 class ModelNotFound(NotFound):
@@ -119,9 +166,7 @@ class Temporary(SttError):
 
     code = "try_again"
 
-    def __init__(
-        self, message: str | None = None, *, param: str | None = None, retry_after: float = 1.0
-    ) -> None:
+    def __init__(self, message: str | None = None, *, param: str | None = None, retry_after: float = 1.0) -> None:
         super().__init__(message, param=param)
         self.retry_after = retry_after
         """Seconds until it is worth asking again."""
