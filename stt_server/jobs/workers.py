@@ -84,9 +84,9 @@ class Child:
 
 def _main(logging_as: tuple[str, logs.Style], target: Callable[..., None], pipe: Connection, *args: object) -> None:
     logs.configure(*logging_as)
-    # Ctrl-C reaches the whole process group; only the server decides when its children end.
+    # Both reach the whole process group (Ctrl-C, systemd); only the server decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     target(pipe, *args)
 
 

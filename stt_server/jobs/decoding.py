@@ -1,0 +1,93 @@
+"""One file decoded in a child process of its own: hostile bytes never reach the server's own memory.
+
+The child decodes, finds speech and cuts windows (`speech.transcribe.prepare`), and writes the samples beside the
+audio. It ends with its file. A crash, a hang or too much memory is the file's fault and is not tried again.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import AsyncIterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from stt_server.errors import AudioLost, BadAudio, Internal, StorageFull, SttError
+from stt_server.jobs.workers import Child, ChildGone
+from stt_server.speech.chunking import Window
+from stt_server.speech.confine import confine
+from stt_server.speech.transcribe import Prepared, prepare
+from stt_server.types import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+
+STALL_SECS = 20.0
+"""A child that says nothing for so long hangs: it speaks at least every ten seconds of audio, decoded in
+milliseconds."""
+MEMORY_BYTES = 512 * 1024 * 1024
+"""Address space a child may take beside what its libraries map."""
+CPU_SECS = 60.0
+"""Processor time of a child, beside a tenth of the longest audio's duration."""
+
+
+async def decode(
+    audio: Path, container: str, pcm: Path, *, max_duration: float
+) -> AsyncIterator[Window | Prepared | float]:
+    """Decode `audio` into `pcm`: windows as they are cut, seconds decoded so far, at the end `Prepared`.
+
+    Raises `BadAudio`, `AudioTooLong`, `AudioTooShort`, `StorageFull`.
+    """
+    child = await Child.start(_child, audio, container, pcm, max_duration)
+    try:
+        while True:
+            item = await _next(child)
+            if isinstance(item, SttError):
+                raise item
+            yield item
+            if isinstance(item, Prepared):
+                return
+    finally:
+        await asyncio.shield(child.close())
+
+
+async def _next(child: Child) -> Window | Prepared | float | SttError:
+    try:
+        async with asyncio.timeout(STALL_SECS):
+            item: Window | Prepared | float | SttError = await child.receive()
+            return item
+    except TimeoutError:
+        log.warning("decoder stalled")
+        child.kill()
+        raise BadAudio("The audio could not be decoded: the decoder did not get on with it.") from None
+    except ChildGone:
+        log.warning("decoder died", extra={"exit_status": child.exit_status})
+        raise BadAudio("The audio could not be decoded: the decoder gave up on it.") from None
+
+
+def _child(pipe: Connection, audio: Path, container: str, pcm: Path, max_duration: float) -> None:
+    confine(
+        cpu_seconds=int(CPU_SECS + max_duration / 10),
+        memory_bytes=MEMORY_BYTES,
+        file_bytes=int((max_duration + 60) * SAMPLE_RATE * 2),
+    )
+    try:
+        with pcm.open("wb") as samples:
+            for item in prepare(audio, container, samples, max_duration=max_duration):
+                pipe.send(item)
+    except BrokenPipeError:
+        return  # the server no longer wants it
+    except Exception as error:
+        pipe.send(_ours(error))
+
+
+def _ours(error: Exception) -> SttError:
+    if isinstance(error, SttError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return AudioLost()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull(retry_after=30)
+    if isinstance(error, MemoryError):
+        return BadAudio("The audio could not be decoded: it asks for too much memory.")
+    # A fault of ours, not of the file. The traceback must be made here: it does not travel.
+    log.error("decoder failed", exc_info=error)
+    return Internal()

@@ -1,0 +1,157 @@
+"""One recording from its file to its transcript: decoded in a child, recognised window by window, joined.
+
+A window that fails is tried again alone, then in halves, and what still fails is reported as a gap, never skipped.
+A window that kills the recogniser three times by itself fails its recording.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stt_server.errors import EngineFailed, SttError, WorkerCrashed
+from stt_server.jobs.decoding import decode
+from stt_server.jobs.recogniser import Recogniser, Task
+from stt_server.jobs.schedule import Work
+from stt_server.jobs.spool import Spool
+from stt_server.jobs.workers import off_loop
+from stt_server.speech.attempts import Outcome, attempts
+from stt_server.speech.chunking import Window
+from stt_server.speech.joining import Joiner, concatenate
+from stt_server.speech.transcribe import Prepared, assemble
+from stt_server.types import Hypothesis, Options, Span, Transcript
+
+log = logging.getLogger(__name__)
+
+MAX_CRASHES = 3
+"""Times one window may kill the recogniser."""
+
+
+@dataclass(eq=False)
+class Recording:
+    """A file in the spool and what is wanted of it. Changes while it is worked on."""
+
+    id: str
+    container: str
+    options: Options
+    urgent: bool
+    """Somebody waits in the call."""
+    seq: int
+    on_part: Callable[[Hypothesis], None] = field(default=lambda _: None, repr=False)
+    """Called with each sealed piece, in order."""
+    progress: float = 0.0
+    """[0, 1]; 0 until the length is known."""
+
+
+@dataclass(eq=False)
+class _Run:
+    """What is known of a recording while it is worked on."""
+
+    recording: Recording
+    pcm: Path
+    work: Work[Task]
+    joiner: Joiner = field(default_factory=Joiner)
+    heard: list[Hypothesis] = field(default_factory=list)
+    gaps: list[Span] = field(default_factory=list)
+    duration: float = 0.0
+    """Of the whole audio; 0 until it is decoded."""
+    done: float = 0.0
+    """Seconds whose windows are through."""
+
+    def keep(self, part: Hypothesis) -> None:
+        if part.words or part.tokens:
+            self.heard.append(part)
+            self.recording.on_part(part)
+
+    def advance(self, seconds: float) -> None:
+        self.done += seconds
+        if self.duration:
+            self.recording.progress = min(1.0, self.done / self.duration)
+
+
+class Transcriber:
+    """Recordings in, transcripts out."""
+
+    def __init__(self, recogniser: Recogniser, spool: Spool, *, model: str, max_duration: float, threads: int) -> None:
+        self._recogniser = recogniser
+        self._spool = spool
+        self._model = model
+        self._max_duration = max_duration
+        # Apart, so that a caller who waits never waits for the decoding of a four-hour file.
+        self._decoders = {urgent: asyncio.Semaphore(threads) for urgent in (True, False)}
+
+    async def transcribe(self, recording: Recording) -> Transcript:
+        """Recognise the recording's file. Cancelling stops after the windows in hand.
+
+        Raises `BadAudio` and its kin, `StorageFull`, `WorkerCrashed`, `Internal`.
+        """
+        work = Work[Task](recording.urgent, recording.seq)
+        run = _Run(recording, self._spool.pcm(recording.id), work)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._decode(run, group)
+        except* SttError as errors:
+            raise _first(errors) from None
+        finally:
+            self._recogniser.drop(work)
+            await off_loop(run.pcm.unlink, missing_ok=True)
+        run.keep(run.joiner.finish())
+        return await off_loop(
+            assemble,
+            concatenate(run.heard),
+            duration=run.duration,
+            options=recording.options,
+            model=self._model,
+            gaps=tuple(run.gaps),
+        )
+
+    async def _decode(self, run: _Run, group: asyncio.TaskGroup) -> None:
+        recording = run.recording
+        async with self._decoders[recording.urgent]:
+            audio = self._spool.audio(recording.id)
+            async for item in decode(audio, recording.container, run.pcm, max_duration=self._max_duration):
+                if isinstance(item, Window):
+                    group.create_task(self._window(run, item))
+                elif isinstance(item, Prepared):
+                    run.duration = item.duration
+                    run.advance(0)
+
+    async def _window(self, run: _Run, window: Window) -> None:
+        outcome = await self._persist(run, window)
+        run.gaps += outcome.gaps
+        run.keep(run.joiner.add(window, outcome.hypothesis))
+        run.advance(window.owned.duration)
+
+    async def _persist(self, run: _Run, window: Window) -> Outcome:
+        """Recognise one window, as often and in as many parts as it takes."""
+        steps = attempts(window)
+        wanted = next(steps)
+        while True:
+            heard = await self._attempt(run, wanted.span)
+            try:
+                wanted = steps.send(heard)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+
+    async def _attempt(self, run: _Run, span: Span) -> Hypothesis | None:
+        known = {"id": run.recording.id, "start": round(span.start, 2)}
+        for attempt in range(1, MAX_CRASHES + 1):
+            try:
+                return await self._recogniser.recognise(run.work, run.pcm, span, run.recording.options)
+            except EngineFailed:
+                log.warning("window failed", extra=known)
+                return None
+            except WorkerCrashed:
+                log.error("window killed the recogniser", extra={**known, "attempt": attempt})
+        raise WorkerCrashed
+
+
+def _first(errors: BaseExceptionGroup[SttError]) -> SttError:
+    """The first error of our own inside the group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, SttError)
+    return error
