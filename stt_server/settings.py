@@ -127,13 +127,13 @@ class Settings(BaseSettings):
         return self.db_path.parent / "spool"
 
 
-def load_settings() -> Settings:
-    """Read the environment.
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; what the command line says goes before it.
 
     Raises `StartupError`, naming each variable that is wrong, never its value where that is a secret.
     """
     try:
-        return Settings()
+        return Settings(**overrides)
     except ValidationError as error:
         lines = (
             f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}".lstrip(": ")
