@@ -1,0 +1,48 @@
+"""What turns sound into words: one protocol, one file per engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from stt_server.types import Audio, Hypothesis, Options
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can tell and be told. What it cannot do must be refused or said, never faked."""
+
+    languages: tuple[str, ...]
+    """ISO 639-1 codes of what it understands."""
+    word_times: bool
+    confidences: bool
+    logprobs: bool
+    prompt: bool
+    """Whether `Options.prompt` and `Options.keyterms` change the result."""
+    translate: bool
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this model can do."""
+
+    def recognise(self, windows: Sequence[Audio], options: Options) -> list[Hypothesis]:
+        """One hypothesis per window, in times of the whole file. Any thread may call, several at once.
+
+        Raises `EngineFailed`; then nothing is known about any of the windows.
+        """
+
+
+def load(folder: Path, *, threads: int) -> Engine:
+    """Load the model in a folder; at most `threads` windows are encoded at a time.
+
+    Raises `ModelBroken`, which says what is wrong with which file. Takes seconds and, for Parakeet,
+    a gigabyte: load it in the process that recognises, not in the one that answers.
+    """
+    # Imported late: naming the protocol must not cost onnxruntime's start.
+    from stt_server.speech.engines.parakeet import load_parakeet
+
+    return load_parakeet(folder, threads=threads)
