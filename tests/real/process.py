@@ -1,0 +1,96 @@
+"""The server as its operator runs it: `stt-server serve` in a process of its own, which a test may kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.assets import TINY_MODEL
+
+ROUTE = "/v1/audio/transcriptions"
+
+
+class ServerProcess:
+    """Start it with `with`; it ends with the block, whatever happened."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self._folder = folder
+        self._log = folder / "server.log"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")},
+            "PORT": "0",
+            "MODEL_PATH": str(TINY_MODEL),
+            "DB_PATH": str(folder / "data" / "jobs.db"),
+            **settings,
+        }
+        self.spool = folder / "data" / "spool"
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            command = [Path(sys.executable).parent / "stt-server", "serve"]
+            self._process = subprocess.Popen(command, env=self._environment, cwd=self._folder, stderr=log)
+        self.http = httpx.Client(base_url=self._address(), timeout=60, trust_env=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _address(self) -> str:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for line in self.log.splitlines():
+                if " address=" in line:
+                    return line.partition(" address=")[2].split()[0]
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"the server does not listen:\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        """All it has logged since its start."""
+        return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would, except for the disk."""
+        self.http.close()
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> int:
+        """Ask it to stop, as Docker does; its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(20)
+
+    def submit(self, audio: bytes, message: str, **fields: str) -> Any:
+        """Submit a job; the answer's body."""
+        ids = {"user_uuid": "user", "message_id": message, **fields}
+        answer = self.http.post(ROUTE, data=ids, files={"file": ("voicemail.wav", audio)})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def job(self, job_id: str) -> Any:
+        """A job's body."""
+        answer = self.http.get(f"{ROUTE}/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def wait(self, job_ids: list[str], seconds: float = 60) -> dict[str, Any]:
+        """The jobs, once all are completed or failed."""
+        deadline, ended = time.monotonic() + seconds, dict[str, Any]()
+        while missing := [job_id for job_id in job_ids if job_id not in ended]:
+            assert time.monotonic() < deadline, f"{len(missing)} jobs do not end:\n{self.log[-2000:]}"
+            jobs = {job_id: self.job(job_id) for job_id in missing}
+            ended |= {job_id: job for job_id, job in jobs.items() if job["status"] in ("completed", "failed")}
+            time.sleep(0.05)
+        return ended
