@@ -32,7 +32,7 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
-            command = [Path(sys.executable).parent / "stt-server", "serve"]
+            command = [str(Path(sys.executable).parent / "stt-server"), "serve"]
             self._process = subprocess.Popen(command, env=self._environment, cwd=self._folder, stderr=log)
         self.http = httpx.Client(base_url=self._address(), timeout=60, trust_env=False)
         return self
