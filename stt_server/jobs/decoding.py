@@ -1,4 +1,4 @@
-"""One file decoded in a child process of its own: hostile bytes never reach the server's own memory.
+"""Each file is decoded in a child process of its own: hostile bytes never reach the server's own memory.
 
 The child decodes, finds speech and cuts windows (`speech.transcribe.prepare`), and writes the samples beside the
 audio. It ends with its file. A crash, a hang or too much memory is the file's fault and is not tried again.
@@ -29,24 +29,62 @@ CPU_SECS = 60.0
 """Processor time of a child, beside a tenth of the longest audio's duration."""
 
 
-async def decode(
-    audio: Path, container: str, pcm: Path, *, max_duration: float
-) -> AsyncIterator[Window | Prepared | float]:
-    """Decode `audio` into `pcm`: windows as they are cut, seconds decoded so far, at the end `Prepared`.
+class Decoder:
+    """Starts the children. One always stands ready: a caller does not wait for a process to start."""
 
-    Raises `BadAudio`, `AudioTooLong`, `AudioTooShort`, `StorageFull`.
-    """
-    child = await Child.start(_child, audio, container, pcm, max_duration)
-    try:
-        while True:
-            item = await _next(child)
-            if isinstance(item, SttError):
-                raise item
-            yield item
-            if isinstance(item, Prepared):
-                return
-    finally:
-        await asyncio.shield(child.close())
+    def __init__(self, *, max_duration: float) -> None:
+        self._max_duration = max_duration
+        self._spare: asyncio.Task[Child] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def warm_up(self) -> None:
+        """Have a child ready."""
+        self._spare = asyncio.create_task(Child.start(_child))
+        await asyncio.wait({self._spare})
+
+    async def close(self) -> None:
+        """End the child that is ready, and wait for those that are ending."""
+        if self._spare and not self._spare.cancelled():
+            self._end(await self._spare)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def decode(self, audio: Path, container: str, pcm: Path) -> AsyncIterator[Window | Prepared | float]:
+        """Decode `audio` into `pcm`: windows as they are cut, seconds decoded so far, at the end `Prepared`.
+
+        Raises `BadAudio`, `AudioTooLong`, `AudioTooShort`, `AudioLost`, `StorageFull`, `Internal`.
+        """
+        child = await self._give((audio, container, pcm, self._max_duration))
+        try:
+            while True:
+                item = await _next(child)
+                if isinstance(item, SttError):
+                    raise item
+                yield item
+                if isinstance(item, Prepared):
+                    return
+        finally:
+            self._end(child)
+
+    async def _give(self, order: tuple[Path, str, Path, float]) -> Child:
+        """A child that has its orders."""
+        spare, self._spare = self._spare, asyncio.create_task(Child.start(_child))
+        if spare:
+            child = await spare
+            try:
+                await child.send(order)
+            except ChildGone:
+                self._end(child)  # something killed it while it stood there
+            else:
+                return child
+        child = await Child.start(_child)
+        await child.send(order)
+        return child
+
+    def _end(self, child: Child) -> None:
+        """End a child without waiting for it."""
+        task = asyncio.create_task(child.close())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
 
 async def _next(child: Child) -> Window | Prepared | float | SttError:
@@ -56,16 +94,19 @@ async def _next(child: Child) -> Window | Prepared | float | SttError:
             return item
     except TimeoutError:
         log.warning("decoder stalled")
-        child.kill()
         raise BadAudio("The audio could not be decoded: the decoder did not get on with it.") from None
     except ChildGone:
         log.warning("decoder died", extra={"exit_status": child.exit_status})
         raise BadAudio("The audio could not be decoded: the decoder gave up on it.") from None
 
 
-def _child(pipe: Connection, audio: Path, container: str, pcm: Path, max_duration: float) -> None:
+def _child(pipe: Connection) -> None:
+    try:
+        audio, container, pcm, max_duration = pipe.recv()
+    except EOFError:
+        return  # it was never needed
     confine(
-        cpu_seconds=int(CPU_SECS + max_duration / 10),
+        cpu_seconds=CPU_SECS + max_duration / 10,
         memory_bytes=MEMORY_BYTES,
         file_bytes=int((max_duration + 60) * SAMPLE_RATE * 2),
     )

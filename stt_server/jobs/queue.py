@@ -21,7 +21,7 @@ from stt_server.jobs.recording import Recording, Transcriber
 from stt_server.jobs.spool import Spool
 from stt_server.jobs.stores import Admitted, Store
 from stt_server.jobs.tickets import Ticket
-from stt_server.jobs.workers import off_loop, warm_up
+from stt_server.jobs.workers import off_loop
 from stt_server.types import Job, Options
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Queue:
 
     async def start(self) -> asyncio.Task[None]:
         """Take up what was left and start the recogniser; its task ends only by `ModelBroken`."""
-        await warm_up()
+        self._spawn(self._transcriber.warm_up())
         jobs = await self._store.recover()
         strays = await off_loop(self._spool.sweep, [job.id for job in jobs])
         if jobs or strays:
@@ -117,6 +117,7 @@ class Queue:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._transcriber.close()
 
     @property
     def ready(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stt_server.errors import EngineFailed, SttError, WorkerCrashed
-from stt_server.jobs.decoding import decode
+from stt_server.jobs.decoding import Decoder
 from stt_server.jobs.recogniser import Recogniser, Task
 from stt_server.jobs.schedule import Work
 from stt_server.jobs.spool import Spool
@@ -19,6 +19,7 @@ from stt_server.jobs.workers import off_loop
 from stt_server.speech.attempts import Outcome, attempts
 from stt_server.speech.chunking import Window
 from stt_server.speech.joining import Joiner, concatenate
+from stt_server.speech.language import guess_language
 from stt_server.speech.transcribe import Prepared, assemble
 from stt_server.types import Hypothesis, Options, Span, Transcript
 
@@ -77,9 +78,18 @@ class Transcriber:
         self._recogniser = recogniser
         self._spool = spool
         self._model = model
-        self._max_duration = max_duration
+        self._decoder = Decoder(max_duration=max_duration)
         # Apart, so that a caller who waits never waits for the decoding of a four-hour file.
-        self._decoders = {urgent: asyncio.Semaphore(threads) for urgent in (True, False)}
+        self._decoding = {urgent: asyncio.Semaphore(threads) for urgent in (True, False)}
+
+    async def warm_up(self) -> None:
+        """Make the first recording as fast as the second."""
+        await self._decoder.warm_up()
+        await off_loop(guess_language, "Bonjour à tous.")  # its tables take a second to load
+
+    async def close(self) -> None:
+        """End what stands ready. Call it when nothing is being transcribed."""
+        await self._decoder.close()
 
     async def transcribe(self, recording: Recording) -> Transcript:
         """Recognise the recording's file. Cancelling stops after the windows in hand.
@@ -108,9 +118,9 @@ class Transcriber:
 
     async def _decode(self, run: _Run, group: asyncio.TaskGroup) -> None:
         recording = run.recording
-        async with self._decoders[recording.urgent]:
+        async with self._decoding[recording.urgent]:
             audio = self._spool.audio(recording.id)
-            async for item in decode(audio, recording.container, run.pcm, max_duration=self._max_duration):
+            async for item in self._decoder.decode(audio, recording.container, run.pcm):
                 if isinstance(item, Window):
                     group.create_task(self._window(run, item))
                 elif isinstance(item, Prepared):

@@ -88,13 +88,3 @@ def _main(logging_as: tuple[str, logs.Style], target: Callable[..., None], pipe:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     target(pipe, *args)
-
-
-async def warm_up() -> None:
-    """Start the fork server, so that the first request does not wait for its imports."""
-    child = await Child.start(_nothing)
-    await child.close()
-
-
-def _nothing(pipe: Connection) -> None:
-    """A child that ends at once."""
