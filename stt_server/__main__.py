@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Speech to text with Parakeet TDT: an OpenAI-compatible server, and the same for files.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # it would swallow [brackets]
     pretty_exceptions_enable=False,
 )
 

@@ -82,6 +82,6 @@ def configure(level: str = "info", style: Style = "text") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Their lines carry whole URLs.
-    for name in ("httpx", "httpcore", "uvicorn.access"):
+    # Their lines carry whole URLs, and every parameter of every statement: ids, texts.
+    for name in ("httpx", "httpcore", "uvicorn.access", "aiosqlite"):
         logging.getLogger(name).setLevel(logging.WARNING)

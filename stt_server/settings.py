@@ -107,9 +107,7 @@ class Settings(BaseSettings):
     def _insecure_hosts_are_allowed(self) -> "Settings":
         stray = set(self.fetch_insecure_hosts) - set(self.fetch_allow_hosts)
         if stray:
-            raise ValueError(
-                f"FETCH_INSECURE_HOSTS names hosts that FETCH_ALLOW_HOSTS does not: {sorted(stray)}"
-            )
+            raise ValueError(f"FETCH_INSECURE_HOSTS names hosts that FETCH_ALLOW_HOSTS does not: {sorted(stray)}")
         return self
 
     @model_validator(mode="after")
@@ -119,6 +117,8 @@ class Settings(BaseSettings):
                 f"HOST={self.host} is reachable from other machines and no API_KEYS are set."
                 " Set API_KEYS, or AUTH=off to let everybody in."
             )
+        if self.api_keys and self.auth == "off":
+            raise ValueError("API_KEYS are set, but AUTH=off lets everybody in. Remove one of them.")
         return self
 
     @property

@@ -62,6 +62,9 @@ def test_open_to_the_network_only_on_purpose(monkeypatch: pytest.MonkeyPatch) ->
         load_settings()
     monkeypatch.setenv("AUTH", "off")
     assert load_settings().host == "0.0.0.0"
+    monkeypatch.setenv("API_KEYS", "secret")
+    with pytest.raises(StartupError, match="AUTH=off lets everybody in"):
+        load_settings()
     monkeypatch.setenv("AUTH", "on")
     monkeypatch.setenv("API_KEYS", "secret")
     assert load_settings().host == "0.0.0.0"

@@ -6,13 +6,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 
 from tests.assets import TINY_MODEL
 
 ROUTE = "/v1/audio/transcriptions"
+
+
+class Process(Protocol):
+    """What is needed of `subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def kill(self) -> None: ...
+    def send_signal(self, sig: int, /) -> None: ...
 
 
 class ServerProcess:
@@ -31,11 +42,14 @@ class ServerProcess:
         self.spool = folder / "data" / "spool"
 
     def __enter__(self) -> Self:
-        with self._log.open("wb") as log:
-            command = [str(Path(sys.executable).parent / "stt-server"), "serve"]
-            self._process = subprocess.Popen(command, env=self._environment, cwd=self._folder, stderr=log)
+        self._process = self._launch()
         self.http = httpx.Client(base_url=self._address(), timeout=60, trust_env=False)
         return self
+
+    def _launch(self) -> Process:
+        with self._log.open("wb") as log:
+            command = [str(Path(sys.executable).parent / "stt-server"), "serve"]
+            return subprocess.Popen(command, env=self._environment, cwd=self._folder, stderr=log)
 
     def __exit__(self, *_: object) -> None:
         self.kill()
