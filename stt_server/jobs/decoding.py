@@ -5,13 +5,13 @@ audio. It ends with its file. A crash, a hang or too much memory is the file's f
 """
 
 import asyncio
-import errno
 import logging
 from collections.abc import AsyncIterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from stt_server.errors import AudioLost, BadAudio, Internal, StorageFull, SttError
+from stt_server.jobs.spool import DISK_FULL
 from stt_server.jobs.workers import Child, ChildGone
 from stt_server.speech.chunking import Window
 from stt_server.speech.confine import confine
@@ -125,7 +125,7 @@ def _ours(error: Exception) -> SttError:
         return error
     if isinstance(error, FileNotFoundError):
         return AudioLost()
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return StorageFull(retry_after=30)
     if isinstance(error, MemoryError):
         return BadAudio("The audio could not be decoded: it asks for too much memory.")

@@ -6,7 +6,6 @@ than its host.
 """
 
 import asyncio
-import errno
 import logging
 import shutil
 import ssl
@@ -33,7 +32,7 @@ from stt_server.errors import (
 from stt_server.jobs import certificates
 from stt_server.jobs.addresses import Address, Host, may_connect, parse_address, unmapped
 from stt_server.jobs.names import Lookup
-from stt_server.jobs.spool import RESERVE_BYTES
+from stt_server.jobs.spool import DISK_FULL, RESERVE_BYTES
 from stt_server.jobs.targets import Target, connectable, hint, parse, redirected, refused
 from stt_server.jobs.workers import off_loop
 
@@ -273,7 +272,7 @@ def _write(part: Path, mode: str, data: bytes) -> None:
         with part.open(mode) as file:
             file.write(data)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise StorageFull(retry_after=30) from None
         raise
 

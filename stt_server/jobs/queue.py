@@ -9,6 +9,7 @@ import logging
 import time
 from bisect import insort
 from collections.abc import Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -106,7 +107,7 @@ class Queue:
             log.info("taking up where it stopped", extra={"jobs": len(jobs), "stray_files": strays})
         for job in jobs:
             self._wait(Promise(job, self._store, self._transcriber))
-        return self._spawn(self._recogniser.run())
+        return self._spawn(self._recogniser.run(), Context())
 
     async def stop(self) -> None:
         """Stop at once. Jobs stay promised: the next start takes them up."""
@@ -124,8 +125,8 @@ class Queue:
         """The model is loaded and works."""
         return self._recogniser.ready
 
-    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, T], context: Context | None = None) -> asyncio.Task[T]:
+        task = asyncio.create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -220,7 +221,8 @@ class Queue:
             busy = sum(entry.recording.urgent is urgent for entry, _ in self._running.values())
             for _ in range(min(len(entries), 0 if self._closing else self._limits[urgent] - busy)):
                 entry = entries.pop(0)
-                self._running[entry.recording.id] = entry, self._spawn(self._work(entry))
+                # Whose request makes room for it is not whose it is: it must not log under that request's id.
+                self._running[entry.recording.id] = entry, self._spawn(self._work(entry), Context())
 
     async def _work(self, entry: Entry) -> None:
         began = time.monotonic()

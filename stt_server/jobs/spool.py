@@ -4,6 +4,7 @@
 these names. All functions here touch the disk: call them off the event loop.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from stt_server.errors import StorageFull
 
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""How the system says that a file cannot grow."""
 RESERVE_BYTES = 64 * 1024 * 1024
 """Free space that uploads never eat into: the database and the operator need it."""
 
@@ -35,13 +38,18 @@ class Spool:
         return self.folder / f"{name}.pcm"
 
     def keep(self, name: str, *, durable: bool) -> Path:
-        """Turn the part into the whole file; `durable` survives a power cut from here on."""
+        """Turn the part into the whole file; `durable` survives a power cut from here on. Raises `StorageFull`."""
         part, audio = self.part(name), self.audio(name)
-        if durable:
-            _sync(part)
-        part.replace(audio)
-        if durable:
-            _sync(self.folder)
+        try:
+            if durable:
+                _sync(part)
+            part.replace(audio)
+            if durable:
+                _sync(self.folder)
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise StorageFull(retry_after=30) from error
+            raise
         return audio
 
     def discard(self, name: str) -> None:

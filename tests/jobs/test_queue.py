@@ -167,8 +167,10 @@ async def test_a_caller_hears_the_pieces_and_the_whole(tmp_path: Path) -> None:
 async def test_a_caller_overtakes_a_long_job(tmp_path: Path) -> None:
     """Somebody who waits in the call is served while a long job goes on."""
     async with bench(tmp_path, partial(load_seconds, 0.2)) as b:
-        long = await b.submit(speech_wav(300))
-        await asyncio.sleep(0.5)
+        long = await b.submit(speech_wav(900))
+        async with asyncio.timeout(20):
+            while not b.queue.progress(long.job.id):
+                await asyncio.sleep(0.02)
         ticket = await b.call(speech_wav(3))
         await ticket.result()
         assert (await b.store.get(DEFAULT_TENANT, long.job.id)).status is JobStatus.PROCESSING

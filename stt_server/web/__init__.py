@@ -1,0 +1,1 @@
+"""HTTP: the OpenAI contract and the job contract, over one queue."""
