@@ -178,4 +178,7 @@ class Job:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     transcript: Transcript | None = field(default=None, repr=False)
+    """None until completed, and again once retention has erased it."""
     error: JobError | None = None
+    duration: float | None = None
+    """Seconds of audio. None until completed; stays when the transcript is erased."""
