@@ -103,7 +103,7 @@ async def _next(child: Child) -> Window | Prepared | float | SttError:
 def _child(pipe: Connection) -> None:
     try:
         audio, container, pcm, max_duration = pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):
         return  # it was never needed
     confine(
         cpu_seconds=CPU_SECS + max_duration / 10,
@@ -114,7 +114,7 @@ def _child(pipe: Connection) -> None:
         with pcm.open("wb") as samples:
             for item in prepare(audio, container, samples, max_duration=max_duration):
                 pipe.send(item)
-    except BrokenPipeError:
+    except ConnectionError:
         return  # the server no longer wants it
     except Exception as error:
         pipe.send(_ours(error))

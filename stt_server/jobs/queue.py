@@ -92,6 +92,8 @@ class Queue:
         self._waiting: dict[bool, list[Entry]] = {True: [], False: []}
         self._running: dict[str, tuple[Entry, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._admissions: set[asyncio.Task[Any]] = set()
+        """Those that a stop waits for: row and audio come together or not at all."""
         self._tickets = count()
         self._closing = False
         self._seconds_per_run = 1.0
@@ -112,12 +114,17 @@ class Queue:
     async def stop(self) -> None:
         """Stop at once. Jobs stay promised: the next start takes them up."""
         self._closing = True
-        for entry in [*self._waiting[True], *(entry for entry, _ in self._running.values())]:
+        entries = [*self._waiting[True], *(entry for entry, _ in self._running.values())]
+        for entry in entries:
             entry.refuse()
+        await asyncio.gather(*self._admissions, return_exceptions=True)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for entry in entries:
+            if entry.recording.urgent:
+                await off_loop(self._spool.discard, entry.recording.id)
         await self._transcriber.close()
 
     @property
@@ -174,7 +181,7 @@ class Queue:
         `created` is False when another submission of its key was first; the audio is then removed.
         """
         # A caller who leaves at this moment must not tear file and row apart.
-        return await asyncio.shield(self._spawn(self._admit(slot, job, force=force)))
+        return await asyncio.shield(self._spawn(self._admit(slot, job, force=force), self._admissions))
 
     async def _admit(self, slot: Slot, job: Job, *, force: bool) -> Admitted:
         admitted = None

@@ -213,7 +213,7 @@ def _serve(pipe: Connection, engine: Engine, threads: int) -> None:
         while True:
             try:
                 pool.submit(recognise, *pipe.recv())
-            except EOFError:
+            except (EOFError, OSError):
                 os._exit(0)  # the server has gone: nobody wants what the threads still compute
 
 

@@ -9,6 +9,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
@@ -87,4 +88,6 @@ def _main(logging_as: tuple[str, logs.Style], target: Callable[..., None], pipe:
     # Both reach the whole process group (Ctrl-C, systemd); only the server decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    target(pipe, *args)
+    # Broken, the pipe says that the server has gone: nobody is left to tell anything.
+    with suppress(ConnectionError):
+        target(pipe, *args)

@@ -74,7 +74,11 @@ STATUS: tuple[tuple[type[SttError], int], ...] = (
 
 def refusal(error: SttError) -> JSONResponse:
     """An error as an answer."""
-    status = next((number for family, number in STATUS if isinstance(error, family)), 500)
+    status = next((number for family, number in STATUS if isinstance(error, family)), None)
+    if status is None:
+        # Meant for the operator: it may name files.
+        log.error("cannot answer", exc_info=error)
+        error, status = Internal(), 500
     headers = {}
     if isinstance(error, Temporary):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))

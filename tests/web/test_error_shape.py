@@ -6,7 +6,7 @@ import openai
 import pytest
 from fastapi import FastAPI
 
-from stt_server.errors import JobFailed, QueueFull, StartupError, SttError, Temporary
+from stt_server.errors import JobFailed, QueueFull, StartupError, StoreBroken, SttError, Temporary
 from stt_server.settings import Settings
 from stt_server.web.app import STATUS, refusal
 from tests.test_errors import tree
@@ -27,6 +27,13 @@ def test_every_error_has_a_number(cls: type[SttError]) -> None:
     assert set(error) == {"message", "type", "param", "code"}
     assert ("retry-after" in answer.headers) is (answer.status_code in (429, 503))
     assert (answer.headers.get("x-should-retry") == "false") is (answer.status_code == 500)
+
+
+def test_what_is_meant_for_the_operator_stays_inside() -> None:
+    """An error that names files, raised while the server runs, is a plain 500."""
+    answer = refusal(StoreBroken("The database /srv/data/jobs.db is damaged."))
+    assert answer.status_code == 500
+    assert b"/srv" not in bytes(answer.body)
 
 
 def test_retry_after_is_at_least_a_second() -> None:

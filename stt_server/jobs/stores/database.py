@@ -268,8 +268,8 @@ async def _scrub(connection: aiosqlite.Connection, busy_secs: float) -> bool:
         if busy:
             log.warning("the database's log is in use; erased text stays in it until the next pass of retention")
         return not busy
-    except sqlite3.Error:
-        log.warning("the database's log could not be emptied; erased text may stay in it", exc_info=True)
+    except sqlite3.Error as error:
+        log.warning("the database's log could not be emptied; erased text may stay in it", extra={"why": str(error)})
         return False
     finally:
         await run(connection, f"PRAGMA busy_timeout = {int(busy_secs * 1000)}")

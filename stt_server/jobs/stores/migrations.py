@@ -118,8 +118,8 @@ async def vacuum(connection: aiosqlite.Connection) -> None:
     try:
         await connection.execute_fetchall("VACUUM")
         await connection.execute_fetchall("DELETE FROM meta WHERE name = 'vacuum'")
-    except sqlite3.Error:
-        log.warning("database not vacuumed; the next start tries again", exc_info=True)
+    except sqlite3.Error as error:
+        log.warning("database not vacuumed; the next start tries again", extra={"why": str(error)})
 
 
 async def _number(connection: aiosqlite.Connection, pragma: str) -> int:

@@ -299,21 +299,29 @@ async def test_an_old_server_that_is_still_writing_is_waited_for(path: Path) -> 
     await store.close()
 
 
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 async def test_kill_9_in_the_middle_changes_nothing(path: Path) -> None:
     """The take-over is one transaction: what was old is old, and the next start does it all."""
-    write(path, PYTHON, *(row(str(i), text=VOICEMAIL * 5, duration=1.0) for i in range(5_000)))
+    write(path, PYTHON, *(row(str(i), text=VOICEMAIL * 5, duration=1.0) for i in range(10_000)))
     log = path.with_name(path.name + "-wal")
     server = await asyncio.create_subprocess_exec(sys.executable, "-c", OPEN, path)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         # The cache is smaller than the rows, so the log grows long before the commit.
-        while not (log.exists() and log.stat().st_size > 1_000_000):
+        while _size(log) < 1_000_000 and server.returncode is None:
             await asyncio.sleep(0)
+    assert server.returncode is None, "it was done before it could be killed"
     server.kill()
     await server.wait()
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("SELECT count(*) FROM transcriptions").fetchall() == [(5_000,)]
+        assert database.execute("SELECT count(*) FROM transcriptions").fetchall() == [(10_000,)]
     store = await taken_over(path)
-    assert await store.counts() == Counts(5_000, 5_000, 0, 0)
+    assert await store.counts() == Counts(10_000, 10_000, 0, 0)
     await store.close()
 
 
