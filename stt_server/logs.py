@@ -75,13 +75,19 @@ def current() -> tuple[str, Style]:
     return logging.getLevelName(logging.getLogger().level), "json" if as_json else "text"
 
 
+def _is_safe(record: logging.LogRecord) -> bool:
+    """Lines of ours, and warnings. What libraries say below those holds whole URLs, statements and bodies."""
+    return record.name.startswith("stt_server") or record.levelno >= logging.WARNING
+
+
 def configure(level: str = "info", style: Style = "text") -> None:
-    """Send every line of this process to standard error, through the filter."""
+    """Send every line of this process to standard error, through the filters."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    handler.addFilter(_is_safe)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Their lines carry whole URLs, and every parameter of every statement: ids, texts.
+    # They would be filtered out; so they need not be made.
     for name in ("httpx", "httpcore", "uvicorn.access", "aiosqlite"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from stt_server.logs import JsonFormatter, TextFormatter, redact, request_id
+from stt_server.logs import JsonFormatter, TextFormatter, configure, redact, request_id
 
 SECRET = "hunter2-4f9c"
 
@@ -60,3 +60,19 @@ def test_a_json_line_is_one_object() -> None:
     line = JsonFormatter().format(record)
     assert "\n" not in line
     assert json.loads(line)["message"] == "é\n"
+
+
+def test_libraries_speak_only_of_trouble(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the most talkative level a library's lines stay out, whichever library it is: they may hold anything."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    level = root.level
+    try:
+        configure("debug")
+        for name in ("stt_server.jobs.queue", "a_library.of_tomorrow"):
+            for number in (logging.DEBUG, logging.INFO, logging.WARNING):
+                logging.getLogger(name).log(number, "a line", extra={"of": name, "at": number})
+    finally:
+        root.setLevel(level)
+    lines = [line.rpartition(" of=")[2] for line in capsys.readouterr().err.splitlines()]
+    assert lines == [*(f"stt_server.jobs.queue at={number}" for number in (10, 20, 30)), "a_library.of_tomorrow at=30"]

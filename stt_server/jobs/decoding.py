@@ -1,16 +1,18 @@
 """Each file is decoded in a child process of its own: hostile bytes never reach the server's own memory.
 
 The child decodes, finds speech and cuts windows (`speech.transcribe.prepare`), and writes the samples beside the
-audio. It ends with its file. A crash, a hang or too much memory is the file's fault and is not tried again.
+audio. It ends with its file. A hang or too much memory is the file's fault and is not tried again; a crash may be, or
+it was the system that needed memory.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from stt_server.errors import AudioLost, BadAudio, Internal, StorageFull, SttError
+from stt_server.errors import AudioLost, BadAudio, Internal, StorageFull, SttError, Unavailable
 from stt_server.jobs.spool import DISK_FULL
 from stt_server.jobs.workers import Child, ChildGone
 from stt_server.speech.chunking import Window
@@ -20,13 +22,19 @@ from stt_server.types import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
-STALL_SECS = 20.0
+STALL_SECS = 20
 """A child that says nothing for so long hangs: it speaks at least every ten seconds of audio, decoded in
 milliseconds."""
 MEMORY_BYTES = 512 * 1024 * 1024
 """Address space a child may take beside what its libraries map."""
 CPU_SECS = 60.0
 """Processor time of a child, beside a tenth of the longest audio's duration."""
+MAX_STARTS = 3
+"""Children given up before they had their orders."""
+
+
+class DecoderDied(Exception):  # not an error of the tree: who asked for the decoding decides what it means
+    """The child ended before its file did."""
 
 
 class Decoder:
@@ -44,14 +52,17 @@ class Decoder:
 
     async def close(self) -> None:
         """End the child that is ready, and wait for those that are ending."""
-        if self._spare and not self._spare.cancelled():
-            self._end(await self._spare)
+        spare, self._spare = self._spare, None
+        if spare and not spare.cancelled():
+            with suppress(Unavailable):
+                self._end(await spare)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def decode(self, audio: Path, container: str, pcm: Path) -> AsyncIterator[Window | Prepared | float]:
         """Decode `audio` into `pcm`: windows as they are cut, seconds decoded so far, at the end `Prepared`.
 
-        Raises `BadAudio`, `AudioTooLong`, `AudioTooShort`, `AudioLost`, `StorageFull`, `Internal`.
+        Raises `BadAudio`, `AudioTooLong`, `AudioTooShort`, `AudioLost`, `StorageFull`, `Unavailable`,
+        `Internal`, and `DecoderDied`.
         """
         child = await self._give((audio, container, pcm, self._max_duration))
         try:
@@ -66,22 +77,27 @@ class Decoder:
             self._end(child)
 
     async def _give(self, order: tuple[Path, str, Path, float]) -> Child:
-        """A child that has its orders."""
-        spare, self._spare = self._spare, asyncio.create_task(Child.start(_child))
-        if spare:
-            child = await spare
+        """A child that has its orders. Raises `Unavailable`."""
+        for _ in range(MAX_STARTS):
+            child = await self._next_child()
             try:
                 await child.send(order)
             except ChildGone:
                 self._end(child)  # something killed it while it stood there
             else:
                 return child
-        child = await Child.start(_child)
-        await child.send(order)
-        return child
+        raise Unavailable(retry_after=5)
+
+    async def _next_child(self) -> Child:
+        spare, self._spare = self._spare, asyncio.create_task(Child.start(_child))
+        if spare:
+            with suppress(Unavailable):
+                return await spare
+        return await Child.start(_child)
 
     def _end(self, child: Child) -> None:
-        """End a child without waiting for it."""
+        """End a child without waiting for it: but it writes nothing any more."""
+        child.kill()
         task = asyncio.create_task(child.close())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
@@ -89,15 +105,14 @@ class Decoder:
 
 async def _next(child: Child) -> Window | Prepared | float | SttError:
     try:
-        async with asyncio.timeout(STALL_SECS):
-            item: Window | Prepared | float | SttError = await child.receive()
-            return item
+        item: Window | Prepared | float | SttError = await child.receive_within(STALL_SECS)
+        return item
     except TimeoutError:
         log.warning("decoder stalled")
         raise BadAudio("The audio could not be decoded: the decoder did not get on with it.") from None
     except ChildGone:
         log.warning("decoder died", extra={"exit_status": child.exit_status})
-        raise BadAudio("The audio could not be decoded: the decoder gave up on it.") from None
+        raise DecoderDied from None
 
 
 def _child(pipe: Connection) -> None:

@@ -32,7 +32,7 @@ from stt_server.errors import (
 from stt_server.jobs import certificates
 from stt_server.jobs.addresses import Address, Host, may_connect, parse_address, unmapped
 from stt_server.jobs.names import Lookup
-from stt_server.jobs.spool import DISK_FULL, RESERVE_BYTES
+from stt_server.jobs.spool import RESERVE_BYTES, full_disk
 from stt_server.jobs.targets import Target, connectable, hint, parse, redirected, refused
 from stt_server.jobs.workers import off_loop
 
@@ -266,15 +266,11 @@ def _since(began: float) -> float:
 
 
 def _write(part: Path, mode: str, data: bytes) -> None:
-    try:
+    with full_disk():
         if shutil.disk_usage(part.parent).free < RESERVE_BYTES + len(data):
             raise StorageFull(retry_after=30)
         with part.open(mode) as file:
             file.write(data)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise StorageFull(retry_after=30) from None
-        raise
 
 
 async def _to_its_end(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

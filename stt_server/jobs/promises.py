@@ -15,14 +15,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_SECS = 5.0
-"""Wait before trying again what failed for a passing reason: a full disk, a locked database."""
+"""Longest wait before trying again what failed for a passing reason: a full disk, a locked database."""
 
 
 class Promise:
     """An acknowledged job on its way to its end. Every write is fenced by the attempt it belongs to."""
 
     def __init__(self, job: Job, store: Store, transcriber: Transcriber) -> None:
-        self.recording = Recording(job.id, job.container, job.options, urgent=False, seq=job.seq)
+        tenant = job.key.tenant
+        self.recording = Recording(job.id, job.container, job.options, urgent=False, seq=job.seq, tenant=tenant)
         self._store = store
         self._transcriber = transcriber
 
@@ -58,7 +59,7 @@ class Promise:
                 return await self._transcriber.transcribe(self.recording)
             except Temporary as error:
                 log.warning("job waits", extra={"job_id": self.recording.id, "why": error.code})
-                await asyncio.sleep(RETRY_SECS)
+                await asyncio.sleep(min(RETRY_SECS, error.retry_after))
             except SttError as error:
                 return error
             except Exception:
@@ -73,4 +74,4 @@ async def _insist(write: Callable[[], Awaitable[T]]) -> T:
             return await write()
         except Temporary as error:
             log.warning("store refuses", extra={"why": error.code})
-            await asyncio.sleep(RETRY_SECS)
+            await asyncio.sleep(min(RETRY_SECS, error.retry_after))

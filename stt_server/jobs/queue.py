@@ -8,14 +8,16 @@ import asyncio
 import logging
 import time
 from bisect import insort
+from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from stt_server.errors import QueueFull, ShuttingDown
+from stt_server.errors import AudioLost, QueueFull, ShuttingDown, Temporary
 from stt_server.jobs.promises import Promise
 from stt_server.jobs.recogniser import Recogniser
 from stt_server.jobs.recording import Recording, Transcriber
@@ -23,7 +25,7 @@ from stt_server.jobs.spool import Spool
 from stt_server.jobs.stores import Admitted, Store
 from stt_server.jobs.tickets import Ticket
 from stt_server.jobs.workers import off_loop
-from stt_server.types import Job, Options
+from stt_server.types import DEFAULT_TENANT, Job, JobError, Options
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class Slot:
     """A place in the queue, held while a recording arrives. Left unused, it is given back."""
 
     queue: "Queue"
+    tenant: str = DEFAULT_TENANT
     held: bool = True
 
     def __enter__(self) -> Self:
@@ -64,7 +67,7 @@ class Slot:
         """Give the place back, or over to the recording that has arrived."""
         if self.held:
             self.held = False
-            self.queue.reserved -= 1
+            self.queue.arriving[self.tenant] -= 1
 
 
 class Queue:
@@ -79,10 +82,13 @@ class Queue:
         *,
         max_size: int,
         threads: int,
+        max_share: int | None = None,
     ) -> None:
         self.max_size = max_size
-        self.reserved = 0
-        """Places held by recordings that are still arriving."""
+        self.arriving: Counter[str] = Counter()
+        """Places held by recordings that are still arriving, by tenant."""
+        self._max_share = max_share
+        """Places that one tenant may hold; None for all."""
         self._store = store
         self._spool = spool
         self._recogniser = recogniser
@@ -92,8 +98,6 @@ class Queue:
         self._waiting: dict[bool, list[Entry]] = {True: [], False: []}
         self._running: dict[str, tuple[Entry, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._admissions: set[asyncio.Task[Any]] = set()
-        """Those that a stop waits for: row and audio come together or not at all."""
         self._tickets = count()
         self._closing = False
         self._seconds_per_run = 1.0
@@ -107,9 +111,19 @@ class Queue:
         strays = await off_loop(self._spool.sweep, [job.id for job in jobs])
         if jobs or strays:
             log.info("taking up where it stopped", extra={"jobs": len(jobs), "stray_files": strays})
+        await self._fail_lost(jobs)
         for job in jobs:
             self._wait(Promise(job, self._store, self._transcriber))
         return self._spawn(self._recogniser.run(), Context())
+
+    async def _fail_lost(self, jobs: list[Job]) -> None:
+        """Fail at once what can only fail: whoever submits it again must not be told that it is being worked on."""
+        lost = await off_loop(self._spool.missing, [job.id for job in jobs])
+        for job in jobs:
+            if job.id in lost:
+                log.error("audio lost", extra={"job_id": job.id})
+                with suppress(Temporary):  # it will be found again when its turn comes
+                    await self._store.fail(job.id, job.attempt, JobError(AudioLost.code, AudioLost().message))
 
     async def stop(self) -> None:
         """Stop at once. Jobs stay promised: the next start takes them up."""
@@ -117,7 +131,6 @@ class Queue:
         entries = [*self._waiting[True], *(entry for entry, _ in self._running.values())]
         for entry in entries:
             entry.refuse()
-        await asyncio.gather(*self._admissions, return_exceptions=True)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -146,6 +159,11 @@ class Queue:
         return len(self._waiting[True]) + len(self._waiting[False])
 
     @property
+    def reserved(self) -> int:
+        """Places held by recordings that are still arriving."""
+        return self.arriving.total()
+
+    @property
     def processing(self) -> bool:
         """Something is being worked on."""
         return bool(self._running)
@@ -162,14 +180,25 @@ class Queue:
 
     # -- Entering -----------------------------------------------------------------------------------
 
-    def reserve(self) -> Slot:
-        """A place for a recording that is about to arrive. Raises `QueueFull` or `ShuttingDown`."""
+    def check(self, tenant: str = DEFAULT_TENANT) -> None:
+        """Whether there is a place for one more of the tenant's. Raises `QueueFull` or `ShuttingDown`."""
         if self._closing:
             raise ShuttingDown(retry_after=5)
+        retry_after = max(1.0, round(self._seconds_per_run / self._limits[False], 1))
         if self.waiting + self.reserved >= self.max_size:
-            raise QueueFull(retry_after=max(1.0, round(self._seconds_per_run / self._limits[False], 1)))
-        self.reserved += 1
-        return Slot(self)
+            raise QueueFull(retry_after=retry_after)
+        if self._max_share is not None and self._held(tenant) >= self._max_share:
+            raise QueueFull("Your share of the queue is full. Try again in a moment.", retry_after=retry_after)
+
+    def _held(self, tenant: str) -> int:
+        entries = (*self._waiting[True], *self._waiting[False])
+        return self.arriving[tenant] + sum(entry.recording.tenant == tenant for entry in entries)
+
+    def reserve(self, tenant: str = DEFAULT_TENANT) -> Slot:
+        """A place for a recording that is arriving. Raises like `check`."""
+        self.check(tenant)
+        self.arriving[tenant] += 1
+        return Slot(self, tenant)
 
     def part(self, name: str) -> Path:
         """Where the recording of this id must lie before `submit` or `enqueue`."""
@@ -181,25 +210,30 @@ class Queue:
         `created` is False when another submission of its key was first; the audio is then removed.
         """
         # A caller who leaves at this moment must not tear file and row apart.
-        return await asyncio.shield(self._spawn(self._admit(slot, job, force=force), self._admissions))
+        return await asyncio.shield(self._spawn(self._admit(slot, job, force=force)))
 
     async def _admit(self, slot: Slot, job: Job, *, force: bool) -> Admitted:
-        admitted = None
         try:
             await off_loop(self._spool.keep, job.id, durable=True)
             admitted = await self._store.admit(job, force=force)
-        finally:
-            if admitted is None or not admitted.created:
-                await off_loop(self._spool.discard, job.id)
+        except Exception:
+            # But not when a stop cancels it: the row may be written all the same, and the next start will see.
+            await off_loop(self._spool.discard, job.id)
+            raise
         if admitted.created:
             slot.release()
             self._wait(Promise(admitted.job, self._store, self._transcriber))
+        else:
+            await off_loop(self._spool.discard, job.id)
         return admitted
 
     async def enqueue(self, slot: Slot, name: str, container: str, options: Options) -> Ticket:
         """Queue a recording whose caller waits; its file lies in `part(name)`."""
         await off_loop(self._spool.keep, name, durable=False)
-        recording = Recording(name, container, options, urgent=True, seq=next(self._tickets))
+        if self._closing:
+            await off_loop(self._spool.discard, name)
+            raise ShuttingDown(retry_after=5)
+        recording = Recording(name, container, options, urgent=True, seq=next(self._tickets), tenant=slot.tenant)
         ticket = Ticket(recording, self._transcriber, self.abandon)
         slot.release()
         self._wait(ticket)

@@ -18,7 +18,7 @@ from threading import Lock
 
 import numpy as np
 
-from stt_server.errors import EngineFailed, ModelBroken, SttError, WorkerCrashed
+from stt_server.errors import EngineFailed, ModelBroken, SttError, Unavailable, WorkerCrashed
 from stt_server.jobs.schedule import Schedule, Work
 from stt_server.jobs.workers import Child, ChildGone
 from stt_server.speech.audio import read_window
@@ -32,13 +32,19 @@ LoadEngine = Callable[[], Engine]
 
 NICENESS = 5
 """The server answers before the recogniser computes, on however few cores."""
+LOAD_SECS = 600
+"""After so long the loading of the model counts as hung. A slow disk reads 670 MB in a minute."""
 MAX_RESTARTS = 5
-"""Starts in a row without one finished window, before giving the model up."""
+"""Starts in a row without one that got ready, before giving the model up. What dies later is blamed on its windows, or
+on whoever killed it."""
+
+
+HANG_SECS, HANGS_PER_SECOND = 60.0, 4.0
 
 
 def patience(span: Span) -> float:
     """Seconds after which a window counts as hung: a slow core needs its audio's duration, a busy one more."""
-    return 60 + 4 * span.duration
+    return HANG_SECS + HANGS_PER_SECOND * span.duration
 
 
 @dataclass(eq=False)
@@ -49,8 +55,8 @@ class Task:
     span: Span
     options: Options
     done: asyncio.Future[Hypothesis] = field(repr=False)
-    deadline: float = 0.0
-    """On the monotonic clock, once it is in hand."""
+    seconds: int = 0
+    """It has been in hand for. While the machine sleeps or the container is paused, they do not pass."""
 
 
 class Recogniser:
@@ -96,7 +102,7 @@ class Recogniser:
     async def run(self) -> None:
         """Keep the process alive and fed. Returns only by `ModelBroken` or cancellation."""
         while True:
-            child = await Child.start(_child, self._load, self._threads)
+            child = await self._start()
             self.pid = child.pid
             try:
                 await self._await_ready(child)
@@ -111,21 +117,32 @@ class Recogniser:
                 await asyncio.shield(child.close())
             self._blame()
 
+    async def _start(self) -> Child:
+        while True:
+            try:
+                return await Child.start(_child, self._load, self._threads)
+            except Unavailable as error:
+                await asyncio.sleep(error.retry_after)
+
     async def _await_ready(self, child: Child) -> None:
         began = time.monotonic()
-        message = await child.receive()
+        try:
+            message = await child.receive_within(LOAD_SECS)
+        except TimeoutError:
+            log.error("model does not get loaded", extra={"seconds": LOAD_SECS})
+            raise ChildGone from None
         if isinstance(message, SttError):
             raise message
+        self._restarts = 0
         self._ready.set()
         log.info("recogniser ready", extra={"seconds": round(time.monotonic() - began, 2), "pid": child.pid})
 
     def _blame(self) -> None:
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
-            raise ModelBroken("The recogniser died again and again without finishing anything.")
+            raise ModelBroken("The recogniser died again and again while it loaded the model.")
         tasks, self._in_hand = list(self._in_hand.values()), {}
         if len(tasks) == 1:
-            self._restarts = 0  # the window is to blame, not the model
             _settle(tasks[0], WorkerCrashed())
         else:
             self._suspects.extend(tasks)
@@ -135,7 +152,7 @@ class Recogniser:
             self._wake.clear()
             while task := self._take():
                 name = next(self._names)
-                task.deadline = time.monotonic() + self._patience(task.span)
+                task.seconds = 0
                 self._in_hand[name] = task
                 await child.send((name, task.pcm, task.span, task.options))
             await self._wake.wait()
@@ -152,15 +169,15 @@ class Recogniser:
     async def _collect(self, child: Child) -> None:
         while True:
             name, outcome = await child.receive()
-            self._restarts = 0
             _settle(self._in_hand.pop(name), outcome)
             self._wake.set()
 
     async def _watch(self, child: Child) -> None:
         while True:
             await asyncio.sleep(1)
-            now = time.monotonic()
-            if any(now > task.deadline for task in self._in_hand.values()):
+            for task in self._in_hand.values():
+                task.seconds += 1
+            if any(task.seconds > self._patience(task.span) for task in self._in_hand.values()):
                 log.error("recogniser hangs", extra={"windows": len(self._in_hand)})
                 child.kill()
                 return

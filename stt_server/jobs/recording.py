@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stt_server.errors import EngineFailed, SttError, WorkerCrashed
-from stt_server.jobs.decoding import Decoder
+from stt_server.errors import BadAudio, EngineFailed, SttError, WorkerCrashed
+from stt_server.jobs.decoding import Decoder, DecoderDied
 from stt_server.jobs.recogniser import Recogniser, Task
 from stt_server.jobs.schedule import Work
 from stt_server.jobs.spool import Spool
@@ -21,10 +21,11 @@ from stt_server.speech.chunking import Window
 from stt_server.speech.joining import Joiner, concatenate
 from stt_server.speech.language import guess_language
 from stt_server.speech.transcribe import Prepared, assemble
-from stt_server.types import Hypothesis, Options, Span, Transcript
+from stt_server.types import DEFAULT_TENANT, Hypothesis, Options, Span, Transcript
 
 log = logging.getLogger(__name__)
 
+GAVE_UP = "The audio could not be decoded: the decoder gave up on it."
 MAX_CRASHES = 3
 """Times one window may kill the recogniser."""
 
@@ -39,10 +40,20 @@ class Recording:
     urgent: bool
     """Somebody waits in the call."""
     seq: int
-    on_part: Callable[[Hypothesis], None] = field(default=lambda _: None, repr=False)
+    on_part: Callable[[Hypothesis], None] | None = field(default=None, repr=False)
     """Called with each sealed piece, in order."""
+    told: bool = False
+    """Somebody has heard a piece already."""
+    tenant: str = DEFAULT_TENANT
+    """Whose place in the queue it takes."""
     progress: float = 0.0
     """[0, 1]; 0 until the length is known."""
+
+    def tell(self, part: Hypothesis) -> None:
+        """Tell who listens."""
+        if self.on_part:
+            self.told = True
+            self.on_part(part)
 
 
 @dataclass(eq=False)
@@ -63,7 +74,7 @@ class _Run:
     def keep(self, part: Hypothesis) -> None:
         if part.words or part.tokens:
             self.heard.append(part)
-            self.recording.on_part(part)
+            self.recording.tell(part)
 
     def advance(self, seconds: float) -> None:
         self.done += seconds
@@ -94,14 +105,26 @@ class Transcriber:
     async def transcribe(self, recording: Recording) -> Transcript:
         """Recognise the recording's file. Cancelling stops after the windows in hand.
 
-        Raises `BadAudio` and its kin, `StorageFull`, `WorkerCrashed`, `Internal`.
+        Raises `BadAudio` and its kin, `StorageFull`, `Unavailable`, `WorkerCrashed`, `Internal`.
         """
+        try:
+            return await self._transcribe(recording)
+        except DecoderDied:
+            if recording.told:
+                raise BadAudio(GAVE_UP) from None
+        # Once more: it may have been killed for want of memory.
+        try:
+            return await self._transcribe(recording)
+        except DecoderDied:
+            raise BadAudio(GAVE_UP) from None
+
+    async def _transcribe(self, recording: Recording) -> Transcript:
         work = Work[Task](recording.urgent, recording.seq)
         run = _Run(recording, self._spool.pcm(recording.id), work)
         try:
             async with asyncio.TaskGroup() as group:
                 await self._decode(run, group)
-        except* SttError as errors:
+        except* (SttError, DecoderDied) as errors:
             raise _first(errors) from None
         finally:
             self._recogniser.drop(work)
@@ -158,10 +181,8 @@ class Transcriber:
         raise WorkerCrashed
 
 
-def _first(errors: BaseExceptionGroup[SttError]) -> SttError:
-    """The first error of our own inside the group."""
-    error: BaseException = errors
+def _first(error: BaseException) -> BaseException:
+    """The first error inside the group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, SttError)
     return error

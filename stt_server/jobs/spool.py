@@ -7,7 +7,8 @@ these names. All functions here touch the disk: call them off the event loop.
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stt_server.errors import StorageFull
@@ -16,6 +17,17 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """How the system says that a file cannot grow."""
 RESERVE_BYTES = 64 * 1024 * 1024
 """Free space that uploads never eat into: the database and the operator need it."""
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Turn what a full disk says into `StorageFull`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise StorageFull(retry_after=30) from error
+        raise
 
 
 class Spool:
@@ -40,16 +52,12 @@ class Spool:
     def keep(self, name: str, *, durable: bool) -> Path:
         """Turn the part into the whole file; `durable` survives a power cut from here on. Raises `StorageFull`."""
         part, audio = self.part(name), self.audio(name)
-        try:
+        with full_disk():
             if durable:
                 _sync(part)
             part.replace(audio)
             if durable:
                 _sync(self.folder)
-        except OSError as error:
-            if error.errno in DISK_FULL:
-                raise StorageFull(retry_after=30) from error
-            raise
         return audio
 
     def discard(self, name: str) -> None:
@@ -64,6 +72,10 @@ class Spool:
         for path in stray:
             path.unlink(missing_ok=True)
         return len(stray)
+
+    def missing(self, live: Iterable[str]) -> set[str]:
+        """Live jobs whose audio is not there."""
+        return {name for name in live if not self.audio(name).is_file()}
 
     def check_free(self, more_bytes: int = 0) -> None:
         """Raise `StorageFull` when `more_bytes` would eat into the reserve."""

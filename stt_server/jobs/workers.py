@@ -5,7 +5,9 @@ one costs milliseconds. It talks over one pipe; when it is gone, for whatever re
 """
 
 import asyncio
+import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +16,17 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
 from stt_server import logs
+from stt_server.errors import Unavailable
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["stt_server.__main__", "stt_server.jobs.decoding"])
-_PIPES = ThreadPoolExecutor(max_workers=64, thread_name_prefix="pipe")
-"""One thread for each live child, blocked on its pipe. Their own pool: they must never wait for disk work."""
+_PIPES = ThreadPoolExecutor(max_workers=1024, thread_name_prefix="pipe")
+"""One thread for each live child, blocked on its pipe; made when needed. Their own pool: they must never wait for
+disk work."""
 
 
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -37,15 +42,25 @@ class Child:
     """A process of ours and the pipe to it. Make one with `await Child.start(...)`."""
 
     def __init__(self, target: Callable[..., None], *args: object) -> None:
+        self._closed = False
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_main, args=(logs.current(), target, theirs, *args), daemon=True)
         self._process.start()
         theirs.close()
+        self._handle = _handle_of(self._process.pid)
 
     @classmethod
     async def start(cls, target: Callable[..., None], *args: object) -> "Child":
-        """Start `target(pipe, *args)` in a new process. Both must be picklable."""
-        return await asyncio.get_running_loop().run_in_executor(_PIPES, lambda: cls(target, *args))
+        """Start `target(pipe, *args)` in a new process. Both must be picklable.
+
+        Raises `Unavailable` when the system has no process, memory or file to spare, or the fork server has just
+        been killed: the next start brings another one.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(_PIPES, lambda: cls(target, *args))
+        except (OSError, EOFError) as error:
+            log.warning("no process could be started", extra={"why": str(error)})
+            raise Unavailable(retry_after=1) from error
 
     @property
     def pid(self) -> int | None:
@@ -71,9 +86,28 @@ class Child:
         except (EOFError, OSError) as error:
             raise ChildGone from error
 
+    async def receive_within(self, seconds: int) -> Any:
+        """Wait so long for the next message. Raises `ChildGone` and `TimeoutError`; the child is of no use after that.
+
+        While the machine sleeps or the container is paused, the seconds do not pass: nobody hangs then.
+        """
+        receiving = asyncio.ensure_future(self.receive())
+        try:
+            for _ in range(seconds):
+                await asyncio.wait({receiving}, timeout=1)
+                if receiving.done():
+                    return receiving.result()
+        finally:
+            receiving.cancel()
+        raise TimeoutError
+
     def kill(self) -> None:
         """End the process at once. `receive` then raises `ChildGone`."""
-        self._process.kill()
+        if self._handle is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        elif not self._closed:
+            self._process.kill()
 
     async def close(self) -> None:
         """End the process and give back what it held."""
@@ -81,6 +115,23 @@ class Child:
         await asyncio.get_running_loop().run_in_executor(_PIPES, self._process.join)
         self._process.close()
         self._pipe.close()
+        self._closed = True
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _handle_of(pid: int | None) -> int | None:
+    """What kills the process and never another one that has got its number since, where the system has that.
+
+    multiprocessing hears of a child's end through the fork server, and would take every child for dead with that.
+    """
+    if pid is None or not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None  # it has ended already, or the kernel is old
 
 
 def _main(logging_as: tuple[str, logs.Style], target: Callable[..., None], pipe: Connection, *args: object) -> None:

@@ -137,7 +137,7 @@ async def _services(
             model=model,
             store=store,
             spool=spool,
-            queue=_queue(settings, model, store, spool, limits, load_engine),
+            queue=_queue(settings, model, store, spool, limits, load_engine, crowded=keys.several),
             fetcher=Fetcher(
                 timeout_secs=settings.fetch_timeout_secs,
                 max_bytes=settings.max_upload_bytes,
@@ -153,7 +153,14 @@ async def _services(
 
 
 def _queue(
-    settings: Settings, model: Installed, store: Store, spool: Spool, limits: Limits, load_engine: LoadEngine
+    settings: Settings,
+    model: Installed,
+    store: Store,
+    spool: Spool,
+    limits: Limits,
+    load_engine: LoadEngine,
+    *,
+    crowded: bool,
 ) -> Queue:
     recogniser = Recogniser(partial(load_engine, model.folder, threads=settings.threads), threads=settings.threads)
     transcriber = MeteredTranscriber(
@@ -164,7 +171,16 @@ def _queue(
         threads=settings.threads,
         limits=limits,
     )
-    return Queue(store, spool, recogniser, transcriber, max_size=settings.max_queue_size, threads=settings.threads)
+    return Queue(
+        store,
+        spool,
+        recogniser,
+        transcriber,
+        max_size=settings.max_queue_size,
+        threads=settings.threads,
+        # Where several tenants must get along, none of them fills the queue.
+        max_share=max(1, settings.max_queue_size // 2) if crowded else None,
+    )
 
 
 # -- Life ------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class Arrival:
             raise BadRequest("Send one file.", param="file")
         self.key = self._form.key(self._caller.tenant, complete=False)
         if not await self._find():
-            self._enter()
+            self._check()
         self._upload = self._new_upload(filename)
 
     async def _find(self) -> Job | None:
@@ -120,15 +120,20 @@ class Arrival:
             self._known, self.force = None, True
         return self._known
 
-    def _enter(self) -> None:
-        """Check what is asked for, and take a place in the queue."""
+    def _check(self) -> None:
+        """Whether what is asked for can be done, and there is a place in the queue."""
         model = self._services.model
         self._wanted = self._form.wanted(model.name, model.ids)
         if self._wanted.stream and self.key:
             raise UnsupportedOption("A job cannot be streamed: leave out its ids, or `stream`.", param="stream")
         if self._slot is None:
             self._services.limits.check_audio(self._caller)
-            self._slot = self._services.queue.reserve()
+            self._services.queue.check(self._caller.tenant)
+
+    def _enter(self) -> None:
+        """Take a place: not before there is some audio, or clients that send none would keep all others out."""
+        if self._slot is None:
+            self._slot = self._services.queue.reserve(self._caller.tenant)
 
     def _new_upload(self, filename: str) -> Upload:
         max_bytes = self._services.settings.max_upload_bytes
@@ -140,6 +145,8 @@ class Arrival:
             return
         try:
             await self._upload.write(data)
+            if self._upload.container and not self._known:
+                self._enter()
         except SttError as error:
             if self._known is None:
                 raise
@@ -158,11 +165,13 @@ class Arrival:
         url = self._form.get("url")
         if upload is None and url is None:
             raise BadRequest("There is no audio: [body -> file] is missing. Send a `file`, or a `url`.")
-        self._enter()
+        self._check()
         if upload:
+            self._enter()
             await upload.finish()
         else:
             await self._fetch(url or "")
+            self._enter()
         return None
 
     async def _fetch(self, url: str) -> None:

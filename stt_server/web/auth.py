@@ -31,6 +31,11 @@ class Keys:
         self._callers = [_parse(entry) for entry in entries]
         self._required = required and bool(self._callers)
 
+    @property
+    def several(self) -> bool:
+        """More than one tenant must get along."""
+        return len({caller.tenant for _, caller in self._callers}) > 1
+
     def identify(self, authorization: str | None, *, in_query: bool = False) -> Caller:
         """Whose key the `Authorization` header holds. Raises `Unauthorized`."""
         caller = self._find(authorization)

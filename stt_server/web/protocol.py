@@ -38,6 +38,36 @@ class Deadlines:
     """How often a connection is looked at."""
 
 
+CRUMB_BYTES = 32
+"""A body in smaller chunks than this on average is refused. Each costs some 8 microseconds of the event loop, whatever
+its size: two clients that send single bytes could keep it from everybody else."""
+CRUMBS = 1024
+"""So many chunks are looked at before that is said of a body: clients may begin with small ones."""
+
+
+class StrictConnection(h11.Connection):
+    """Refuses what h11 still takes: a body with two lengths, and one in crumbs."""
+
+    _chunks = _bytes = 0
+    """Of the body so far."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next event. Raises `h11.RemoteProtocolError`."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                # A proxy that goes by the other of the two sees another end, and other requests.
+                raise h11.RemoteProtocolError("a body with a length and chunks")
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._bytes += len(event.data)
+            if self._chunks > CRUMBS and self._bytes < self._chunks * CRUMB_BYTES:
+                raise h11.RemoteProtocolError("a body in crumbs")
+        return event
+
+
 class PatientProtocol(H11Protocol):
     """One connection. Subclass it to change its deadlines."""
 
@@ -45,6 +75,8 @@ class PatientProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        limit = self.config.h11_max_incomplete_event_size
+        self.conn = StrictConnection(h11.SERVER) if limit is None else StrictConnection(h11.SERVER, limit)
         self._received = 0
         """Bytes so far."""
         self._phase = ""
@@ -124,13 +156,13 @@ class PatientProtocol(H11Protocol):
         elif self._phase == "linger" or (self._phase == "headers" and not self.conn.trailing_data[0]):
             self.transport.close()
         else:
-            if self._phase == "body":
-                # To the application it looks as if the client had left: it must not answer too.
-                self.cycle.disconnected = True
             self._refuse(TooSlow())
 
     def _refuse(self, error: SttError) -> None:
         """Answer in the application's place, and close."""
+        if self.cycle is not None:
+            # To the application it looks as if the client had left: it must not answer too.
+            self.cycle.disconnected = True
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return

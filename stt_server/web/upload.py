@@ -3,8 +3,8 @@
 from contextlib import suppress
 from typing import BinaryIO
 
-from stt_server.errors import StorageFull, TooLarge
-from stt_server.jobs.spool import DISK_FULL, Spool
+from stt_server.errors import TooLarge
+from stt_server.jobs.spool import Spool, full_disk
 from stt_server.jobs.workers import off_loop
 from stt_server.speech.sniff import SNIFF_BYTES, sniff
 
@@ -67,16 +67,12 @@ class Upload:
 
     def _append(self, data: bytearray, *, last: bool) -> None:
         self._spool.check_free(len(data))
-        try:
+        with full_disk():
             if self._file is None:
                 self._file = self._path.open("wb", buffering=CHUNK_BYTES)
             self._file.write(data)
             if last:
                 self._file.close()
-        except OSError as error:
-            if error.errno in DISK_FULL:
-                raise StorageFull(retry_after=30) from error
-            raise
 
     def _head(self) -> bytes:
         with self._path.open("rb") as file:

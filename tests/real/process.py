@@ -1,6 +1,7 @@
 """The server as its operator runs it: `stt-server serve` in a process of its own, which a test may kill."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from typing import Any, Protocol, Self
 
 import httpx
 
+from tests import canary
 from tests.assets import TINY_MODEL
 
 ROUTE = "/v1/audio/transcriptions"
+_ADDRESS = re.compile(r"\baddress\W+(http://[^\s\"]+)")
 
 
 class Process(Protocol):
@@ -51,15 +54,16 @@ class ServerProcess:
             command = [str(Path(sys.executable).parent / "stt-server"), "serve"]
             return subprocess.Popen(command, env=self._environment, cwd=self._folder, stderr=log)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: object, *_: object) -> None:
         self.kill()
+        if failure is None:
+            canary.check(self.log)
 
     def _address(self) -> str:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            for line in self.log.splitlines():
-                if " address=" in line:
-                    return line.partition(" address=")[2].split()[0]
+            if found := _ADDRESS.search(self.log):
+                return found[1]
             if self._process.poll() is not None:
                 break
             time.sleep(0.02)
@@ -75,16 +79,48 @@ class ServerProcess:
         """Its process id."""
         return self._process.pid
 
+    def ready(self) -> Self:
+        """Wait until the model is loaded."""
+        while self.http.get("/health/ready").status_code != 200:
+            assert self.alive, self.log
+            time.sleep(0.02)
+        return self
+
+    def recogniser(self) -> int:
+        """Process id of its recogniser, as its log tells it."""
+        lines = [line for line in self.log.splitlines() if "recogniser ready" in line]
+        return int(lines[-1].rpartition("pid=")[2])
+
     def kill(self) -> None:
         """End it at once, as a power cut would, except for the disk."""
         self.http.close()
         self._process.kill()
         self._process.wait()
 
+    def kill_while_starting(self, seconds: float) -> None:
+        """Start it, and end it after so many seconds, wherever it is. Instead of `with`."""
+        process = self._launch()
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+
     def terminate(self) -> int:
         """Ask it to stop, as Docker does; its exit status."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
+
+    @property
+    def alive(self) -> bool:
+        """It has not ended."""
+        return self._process.poll() is None
+
+    def quiet(self) -> bool:
+        """Nothing waits, nothing is worked on, nothing lies in the spool. False when it does not answer."""
+        try:
+            queue = self.http.get(f"{ROUTE}/status").json()
+        except httpx.HTTPError:
+            return False
+        return not (queue["queue_length"] or queue["processing"] or list(self.spool.iterdir()))
 
     def submit(self, audio: bytes, message: str, **fields: str) -> Any:
         """Submit a job; the answer's body."""
@@ -98,6 +134,10 @@ class ServerProcess:
         answer = self.http.get(f"{ROUTE}/{job_id}")
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def lookup(self, message: str, user: str = "user") -> Any:
+        """What is known of a recording."""
+        return self.http.get(f"{ROUTE}/lookup", params={"user_uuid": user, "message_id": message}).json()
 
     def wait(self, job_ids: list[str], seconds: float = 60) -> dict[str, Any]:
         """The jobs, once all are completed or failed."""

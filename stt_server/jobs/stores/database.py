@@ -24,6 +24,8 @@ Parameters = tuple[Any, ...] | dict[str, Any]
 
 BUSY_SECS = 10.0
 """How long a write waits for others, of this process or another."""
+STEP_SECS = 0.25
+"""It waits in steps: between them it notices that the server stops."""
 SCRUB_SECS = 1.0
 """How long a scrub waits for readers. Replication tools (Litestream) hold a read lock for hours, and writers wait
 meanwhile."""
@@ -64,7 +66,7 @@ def border(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
-        if code & 0xFF in _BUSY:
+        if _is_busy(error):
             raise StorageBusy from error
         if code in _FULL:
             raise StorageFull(retry_after=30) from error
@@ -73,6 +75,10 @@ def border(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise StoreBroken(f"The database {path} cannot be used: {error.strerror}.") from error
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
 
 
 async def run(connection: aiosqlite.Connection, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
@@ -98,6 +104,9 @@ class Database:
         self._lock = lock
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
+        self._locked_out = False
+        """Another program has the file while this one closes."""
         self._unclean = False
         """Erased bytes may still be in the write-ahead log."""
 
@@ -113,6 +122,7 @@ class Database:
                 await _prepare(connections[0], path, busy_secs)
                 connections.append(await _connect(path, busy_secs))
                 await run(connections[1], "PRAGMA query_only = ON")
+                await _wait_for_locks(connections[0], min(STEP_SECS, busy_secs))
         except BaseException as error:
             for connection in connections:
                 await connection.close()
@@ -150,14 +160,14 @@ class Database:
                 result = await self._transact(work)
             self._unclean |= scrub and bool(result)
             if scrub and self._unclean:
-                self._unclean = not await _scrub(self._writer, self._busy_secs)
+                self._unclean = not await _scrub(self._writer, min(STEP_SECS, self._busy_secs))
             return result
         finally:
             self._turn.release()
 
     async def _transact(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
         try:
-            await run(self._writer, "BEGIN IMMEDIATE")
+            await self._begin()
             result = await work(self._writer)
             await run(self._writer, "COMMIT")
             return result
@@ -167,13 +177,31 @@ class Database:
                 await self._writer.rollback()
             raise
 
+    async def _begin(self) -> None:
+        """Lock the file against other writers, whose turn it may be."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._busy_secs - STEP_SECS
+        while not self._locked_out:
+            try:
+                await run(self._writer, "BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or loop.time() > deadline:
+                    raise
+                self._locked_out = self._closing
+        raise StorageBusy
+
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # the caller may have gone; it is nobody else's error
 
     async def close(self) -> None:
-        """Finish what is being written; close. The last to close moves the log into the database."""
+        """Finish what is being written; close. The last to close moves the log into the database.
+
+        What still waits for another program's lock is given up: a stop must not take longer than a container has.
+        """
+        self._closing = True
         while self._tasks:
             await asyncio.wait(self._tasks)
         try:
@@ -257,13 +285,17 @@ async def _keep_a_log(connection: aiosqlite.Connection, path: Path) -> None:
         raise StoreBroken(f"The database {path} lies on a file system that cannot hold it.")
 
 
+async def _wait_for_locks(connection: aiosqlite.Connection, seconds: float) -> None:
+    await run(connection, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+
 async def _scrub(connection: aiosqlite.Connection, busy_secs: float) -> bool:
     """Move the log into the database, where `secure_delete` zeroes what was deleted, and cut it to nothing.
 
     False when a reader or a full disk is in the way.
     """
     try:
-        await run(connection, f"PRAGMA busy_timeout = {int(min(SCRUB_SECS, busy_secs) * 1000)}")
+        await _wait_for_locks(connection, SCRUB_SECS)
         [(busy, _, _)] = await run(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
         if busy:
             log.warning("the database's log is in use; erased text stays in it until the next pass of retention")
@@ -272,7 +304,7 @@ async def _scrub(connection: aiosqlite.Connection, busy_secs: float) -> bool:
         log.warning("the database's log could not be emptied; erased text may stay in it", extra={"why": str(error)})
         return False
     finally:
-        await run(connection, f"PRAGMA busy_timeout = {int(busy_secs * 1000)}")
+        await _wait_for_locks(connection, busy_secs)
 
 
 async def _check(connection: aiosqlite.Connection, path: Path) -> None:

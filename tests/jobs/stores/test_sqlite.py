@@ -109,7 +109,7 @@ async def test_commits_reach_the_disk_before_they_are_acknowledged(path: Path) -
         "secure_delete": 1,
         "foreign_keys": 1,
         "temp_store": 2,
-        "busy_timeout": 10_000,
+        "busy_timeout": 250,
     }
     await database.close()
 
@@ -177,6 +177,18 @@ async def test_a_longer_lock_is_answered_busy(store: SqliteStore, path: Path) ->
         assert time.monotonic() - began < 2.0
     assert (await store.counts()).total == 0
     assert (await store.admit(a_job())).created
+
+
+async def test_a_stop_does_not_wait_for_a_lock(path: Path) -> None:
+    """What waits for another program is told that the database is busy, well within a container's grace."""
+    store = await open_store(path)
+    with foreign(path, "BEGIN IMMEDIATE"):
+        waiting = [asyncio.create_task(store.admit(a_job(a_key(str(i))))) for i in range(5)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        await store.close()
+        assert time.monotonic() - began < 3
+        assert {type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)} == {StorageBusy}
 
 
 async def test_a_read_is_noted_even_when_the_database_was_locked_meanwhile(
