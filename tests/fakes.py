@@ -48,6 +48,10 @@ def _misbehave(mode: str, windows: Sequence[Audio]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif mode == "hang":
         time.sleep(3600)
+    elif mode == "devour":
+        eaten = []
+        while True:
+            eaten.append(bytearray(64 * 1024 * 1024))
     elif mode == "refuse" or any(_refused(mode, window) for window in windows):
         raise EngineFailed
     elif mode == "bug":

@@ -7,6 +7,8 @@ it was the system that needed memory.
 
 import asyncio
 import logging
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from stt_server.errors import AudioLost, BadAudio, Internal, StorageFull, SttError, Unavailable
 from stt_server.jobs.spool import DISK_FULL
+from stt_server.jobs.turns import TURN_SECS
 from stt_server.jobs.workers import Child, ChildGone
 from stt_server.speech.chunking import Window
 from stt_server.speech.confine import confine
@@ -27,6 +30,9 @@ STALL_SECS = 20
 milliseconds."""
 MEMORY_BYTES = 512 * 1024 * 1024
 """Address space a child may take beside what its libraries map."""
+PATIENCE = 5
+"""What a child that takes longer than its turn adds to its niceness: many of them go on beside each other, and the
+recogniser must not wait for them."""
 CPU_SECS = 60.0
 """Processor time of a child, beside a tenth of the longest audio's duration."""
 MAX_STARTS = 3
@@ -125,10 +131,14 @@ def _child(pipe: Connection) -> None:
         memory_bytes=MEMORY_BYTES,
         file_bytes=int((max_duration + 60) * SAMPLE_RATE * 2),
     )
+    patient = False
     try:
         with pcm.open("wb") as samples:
             for item in prepare(audio, container, samples, max_duration=max_duration):
                 pipe.send(item)
+                if not patient and time.process_time() > TURN_SECS:
+                    patient = True
+                    os.nice(PATIENCE)
     except ConnectionError:
         return  # the server no longer wants it
     except Exception as error:

@@ -15,6 +15,7 @@ from stt_server.jobs.decoding import Decoder, DecoderDied
 from stt_server.jobs.recogniser import Recogniser, Task
 from stt_server.jobs.schedule import Work
 from stt_server.jobs.spool import Spool
+from stt_server.jobs.turns import Turns
 from stt_server.jobs.workers import off_loop
 from stt_server.speech.attempts import Outcome, attempts
 from stt_server.speech.chunking import Window
@@ -91,7 +92,7 @@ class Transcriber:
         self._model = model
         self._decoder = Decoder(max_duration=max_duration)
         # Apart, so that a caller who waits never waits for the decoding of a four-hour file.
-        self._decoding = {urgent: asyncio.Semaphore(threads) for urgent in (True, False)}
+        self._decoding = {urgent: Turns(threads) for urgent in (True, False)}
 
     async def warm_up(self) -> None:
         """Make the first recording as fast as the second."""
@@ -141,7 +142,7 @@ class Transcriber:
 
     async def _decode(self, run: _Run, group: asyncio.TaskGroup) -> None:
         recording = run.recording
-        async with self._decoding[recording.urgent]:
+        async with self._decoding[recording.urgent].turn():
             audio = self._spool.audio(recording.id)
             async for item in self._decoder.decode(audio, recording.container, run.pcm):
                 if isinstance(item, Window):

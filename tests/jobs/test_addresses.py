@@ -39,6 +39,24 @@ def test_special_blocks_are_not_public(block: str) -> None:
     assert [address for address in inside if is_public(address)] == []
 
 
+def blocks(text: str) -> st.SearchStrategy[int]:
+    """Any address of any of these blocks, as a number."""
+    networks = [ip_network(block) for block in text.split() if block != "::ffff:0:0/96"]
+    return st.sampled_from(networks).flatmap(lambda network: st.integers(int(network[0]), int(network[-1])))
+
+
+@given(blocks(SPECIAL_V4), st.sampled_from(["{}", "::ffff:{}", "::{}", "64:ff9b::{}", "::ffff:0:{}"]))
+def test_no_special_address_is_public(number: int, spelling: str) -> None:
+    """Wherever in its block it lies, and in whatever IPv6 address it hides."""
+    assert not is_public(ip_address(spelling.format(IPv4Address(number))))
+
+
+@given(blocks(SPECIAL_V6))
+def test_no_special_v6_address_is_public(number: int) -> None:
+    """Wherever in its block it lies."""
+    assert not is_public(IPv6Address(number))
+
+
 @pytest.mark.parametrize("text", f"{PUBLIC} {PUBLIC_V6}".split())
 def test_the_rest_is_public(text: str) -> None:
     """Neighbours of the special blocks, and known public servers, are public."""

@@ -42,7 +42,7 @@ class ServerProcess:
             "DB_PATH": str(folder / "data" / "jobs.db"),
             **settings,
         }
-        self.spool = folder / "data" / "spool"
+        self.spool = Path(self._environment["DB_PATH"]).parent / "spool"
 
     def __enter__(self) -> Self:
         self._process = self._launch()
@@ -103,6 +103,13 @@ class ServerProcess:
         time.sleep(seconds)
         process.kill()
         process.wait()
+
+    def refuses(self) -> str:
+        """Start it where it must not start; what it says. Instead of `with`."""
+        assert self._launch().wait(60) == 1, self.log
+        assert "Traceback" not in self.log
+        [line] = [line for line in self.log.splitlines() if " ERROR " in line]
+        return line
 
     def terminate(self) -> int:
         """Ask it to stop, as Docker does; its exit status."""

@@ -149,15 +149,16 @@ class Database:
         return await asyncio.shield(task)
 
     async def _write(self, work: Callable[[aiosqlite.Connection], Awaitable[T]], scrub: bool) -> T:
+        # The wait for our own turn counts too: behind a locked file the last of many would wait for ages.
+        deadline = asyncio.get_running_loop().time() + self._busy_secs
         try:
-            # The wait for our own turn counts too: behind a locked file the last of many would wait for ages.
-            async with asyncio.timeout(self._busy_secs):
+            async with asyncio.timeout_at(deadline):
                 await self._turn.acquire()
         except TimeoutError:
             raise StorageBusy from None
         try:
             with border(self._path):
-                result = await self._transact(work)
+                result = await self._transact(work, deadline)
             self._unclean |= scrub and bool(result)
             if scrub and self._unclean:
                 self._unclean = not await _scrub(self._writer, min(STEP_SECS, self._busy_secs))
@@ -165,9 +166,9 @@ class Database:
         finally:
             self._turn.release()
 
-    async def _transact(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+    async def _transact(self, work: Callable[[aiosqlite.Connection], Awaitable[T]], deadline: float) -> T:
         try:
-            await self._begin()
+            await self._begin(deadline)
             result = await work(self._writer)
             await run(self._writer, "COMMIT")
             return result
@@ -177,16 +178,15 @@ class Database:
                 await self._writer.rollback()
             raise
 
-    async def _begin(self) -> None:
+    async def _begin(self, deadline: float) -> None:
         """Lock the file against other writers, whose turn it may be."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._busy_secs - STEP_SECS
         while not self._locked_out:
             try:
                 await run(self._writer, "BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
-                if not _is_busy(error) or loop.time() > deadline:
+                if not _is_busy(error) or loop.time() + STEP_SECS > deadline:
                     raise
                 self._locked_out = self._closing
         raise StorageBusy
