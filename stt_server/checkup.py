@@ -109,6 +109,7 @@ def _model(settings: Settings) -> Iterator[Row]:
         began = time.monotonic()
         installed = verify(installed)
         yield _describe(installed, time.monotonic() - began)
+        yield _graph(installed)
         yield _recognise(installed, settings)
     except SttError as error:
         yield Row("model", error.message, Verdict.BAD)
@@ -126,12 +127,22 @@ def _describe(installed: Installed, seconds: float) -> Row:
     return Row("model", text)
 
 
+def _graph(installed: Installed) -> Row:
+    """Which form of the encoder would be run."""
+    from stt_server.speech.engines.layout import find_layout
+    from stt_server.speech.engines.prepared import Why, choose
+
+    choice = choose(find_layout(installed.folder).encoder)
+    slow = choice.why in (Why.ABSENT, Why.FAILED, Why.PROCESSOR)
+    return Row("encoder", f"{choice.path.name}, {choice.why}", Verdict.DOUBTFUL if slow else Verdict.GOOD)
+
+
 def _recognise(installed: Installed, settings: Settings) -> Row:
     from stt_server.jobs.recogniser import test_clip
     from stt_server.speech.engines import load
 
     began = time.monotonic()
-    engine = load(installed.folder, threads=settings.threads)
+    engine = load(installed.folder, threads=settings.threads, may_prepare=False)  # a check changes nothing
     loaded = time.monotonic()
     clip = test_clip()
     engine.recognise([clip], Options(model=installed.name))
