@@ -304,3 +304,12 @@ def test_a_prepared_graph_that_does_not_load_costs_nothing(heavy: Path, caplog: 
     (heavy / FOLDER / name).write_bytes(junk)
     assert load(heavy, threads=1)
     assert "the prepared encoder does not load" in caplog.text
+
+
+@needs_exact
+def test_the_benchmark_compares_both(folder: Path) -> None:
+    """One command, a table with a row for each encoder and number of threads."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "encoder.py"), str(folder), "--rounds", "1", "--seconds", "2"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    rows = [line.split()[:2] for line in ended.stdout.splitlines()[2:]]
+    assert rows == [[threads, name] for threads in "12" for name in ("published", "prepared")]
