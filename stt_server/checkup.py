@@ -20,6 +20,7 @@ from stt_server import __version__, logs
 from stt_server.errors import SttError
 from stt_server.settings import LOOPBACK, MIB, Settings, available_cpus, ignored_settings, load_settings
 from stt_server.speech.models import Installed, find_model, verify
+from stt_server.speech.processor import instructions, read_facts
 from stt_server.types import Options
 
 GIB = 1024 * MIB
@@ -79,24 +80,14 @@ def _checks(given: dict[str, Path]) -> Iterator[Row]:
 
 
 def _cpu() -> Row:
-    facts = _cpu_facts()
-    flags = facts.get("flags", facts.get("Features", "")).split()
+    facts = read_facts()
+    flags = instructions(facts)
     name = facts.get("model name") or platform.processor() or platform.machine()
     fast = [flag for flag in INT8 if flag in flags]
     text = f"{name}, {available_cpus()} of {os.cpu_count()} cores granted"
     if not fast:
         return Row("cpu", f"{text}, no fast instructions for 8-bit models that we know", Verdict.DOUBTFUL)
     return Row("cpu", f"{text}, {', '.join(fast)}")
-
-
-def _cpu_facts() -> dict[str, str]:
-    """The first processor's lines of /proc/cpuinfo; none elsewhere than on Linux."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _libraries() -> Row:
@@ -118,6 +109,7 @@ def _model(settings: Settings) -> Iterator[Row]:
         began = time.monotonic()
         installed = verify(installed)
         yield _describe(installed, time.monotonic() - began)
+        yield _graph(installed)
         yield _recognise(installed, settings)
     except SttError as error:
         yield Row("model", error.message, Verdict.BAD)
@@ -135,12 +127,22 @@ def _describe(installed: Installed, seconds: float) -> Row:
     return Row("model", text)
 
 
+def _graph(installed: Installed) -> Row:
+    """Which form of the encoder would be run."""
+    from stt_server.speech.engines.layout import find_layout
+    from stt_server.speech.engines.prepared import Why, choose
+
+    choice = choose(find_layout(installed.folder).encoder)
+    slow = choice.why in (Why.ABSENT, Why.FAILED, Why.PROCESSOR)
+    return Row("encoder", f"{choice.path.name}, {choice.why}", Verdict.DOUBTFUL if slow else Verdict.GOOD)
+
+
 def _recognise(installed: Installed, settings: Settings) -> Row:
     from stt_server.jobs.recogniser import test_clip
     from stt_server.speech.engines import load
 
     began = time.monotonic()
-    engine = load(installed.folder, threads=settings.threads)
+    engine = load(installed.folder, threads=settings.threads, may_prepare=False)  # a check changes nothing
     loaded = time.monotonic()
     clip = test_clip()
     engine.recognise([clip], Options(model=installed.name))

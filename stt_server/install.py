@@ -9,6 +9,7 @@ from stt_server import logs
 from stt_server.settings import load_settings
 from stt_server.speech.catalogue import DEFAULT_MODEL, MODELS, Model
 from stt_server.speech.download import download
+from stt_server.speech.engines.prepared import prepare
 from stt_server.speech.transfer import MIB, Progress
 
 STEP = 10
@@ -30,11 +31,13 @@ def download_model(name: str, folder: Path | None, *, replace: bool, models: Map
     try:
         with _progress() as show:
             download(name, target, mirror=settings.model_mirror, replace=replace, on_progress=show, models=models)
+            choice = prepare(target, show)
     except KeyboardInterrupt:
         print("Stopped. The same command continues.", file=sys.stderr)
         raise
     model = models[name]
-    print(f"{model.title}: in {target}, verified.\nLicence: {model.licence}. {model.credit}")
+    print(f"{model.title}: in {target}, verified.\nEncoder: {choice.path.name}, {choice.why}.")
+    print(f"Licence: {model.licence}. {model.credit}")
     if target.resolve() != settings.model_path.resolve():
         print(f"The server finds it there with MODEL_PATH={target}.")
 

@@ -33,6 +33,7 @@ ONLY = {
     "starlette": "stt_server.web",
     "uvicorn": "stt_server.web",
     "onnxruntime": "stt_server.speech",
+    "onnx": "stt_server.speech.engines",
     "av": "stt_server.speech",
     "soundfile": "stt_server.speech",
     "sqlite3": "stt_server.jobs.stores",

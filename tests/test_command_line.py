@@ -23,9 +23,11 @@ from stt_server.install import download_model
 from stt_server.speech.catalogue import DEFAULT_MODEL, MODELS, Model, ModelFile
 from stt_server.speech.formats import Rendering
 from stt_server.speech.models import CHECKSUMS
+from stt_server.speech.processor import multiplies_exactly
 from stt_server.types import Segment, Span, Transcript
 from tests.assets import TINY_MODEL, needs_model
 from tests.hub import Hub, open_hub
+from tests.speech.engines import models
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = TINY_MODEL / "samples"
@@ -368,6 +370,34 @@ def test_a_download_to_elsewhere_says_how_the_server_finds_it(
     assert (tmp_path / "here" / "tokens.txt").read_text() == "t"
 
 
+@needs_model
+@pytest.mark.skipif(not multiplies_exactly(), reason="nothing is prepared for this processor")
+def test_a_download_prepares_the_model_and_a_check_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root_logger: None
+) -> None:
+    """The fast form of a large model is made with the download, not by the first start; a check only looks."""
+    source = models.heavy(tmp_path / "source")
+    names = ("encoder.int8.onnx", "decoder.int8.onnx", "joiner.int8.onnx", "tokens.txt")
+    contents = {name: (source / name).read_bytes() for name in names}
+    files = tuple(ModelFile(n, len(c), hashlib.sha256(c).hexdigest()) for n, c in contents.items())
+    table = {DEFAULT_MODEL: replace(MODELS[DEFAULT_MODEL], files=files)}
+    before = stt_server("check", "-m", source)
+    with open_hub() as hub:
+        hub.files = {f"{DEFAULT_MODEL}/{name}": content for name, content in contents.items()}
+        monkeypatch.setenv("MODEL_MIRROR", hub.base)
+        download_model("", tmp_path / "m", replace=False, models=table)
+    after = stt_server("check", "-m", tmp_path / "m")
+
+    said = capsys.readouterr()
+    assert re.search(r"^encoder\.int8\.onnx, prepared: 100 % of \d", said.err, re.MULTILINE)
+    assert re.search(
+        r"^Encoder: encoder\.int8-\w+-1-\w+\.onnx, rewritten for fast 8-bit kernels\.$", said.out, re.MULTILINE
+    )
+    assert re.search(r"^note encoder +encoder\.int8\.onnx, not prepared yet", before.stdout, re.MULTILINE)
+    assert re.search(r"^ok   encoder +encoder\.int8-\w+-1-\w+\.onnx, rewritten", after.stdout, re.MULTILINE)
+    assert not (source / ".prepared").exists()
+
+
 @pytest.mark.parametrize("door", [["-m", "stt_server", "download"], [str(ROOT / "scripts" / "download_model.py")]])
 def test_a_mirror_without_the_model_is_named_by_both_doors(tmp_path: Path, door: list[str]) -> None:
     """`scripts/download_model.py` is the same command; a failure names host and file and what can be set."""
@@ -414,6 +444,7 @@ def test_a_good_machine_passes_its_check(tmp_path: Path) -> None:
         "note",
         f"tiny (unknown, unknown) in {TINY_MODEL.resolve()}, unverified: no checksums to compare with",
     )
+    assert lines["encoder"] == ("ok", "encoder.int8.onnx, small enough as it is")
     assert lines["API_KEYS"] == ("", "2 hidden")
     assert lines["MODEL_MIRROR"] == ("", "https://***@mirror.example")
     assert lines["PORT"] == ("", "8000  (default)")

@@ -18,6 +18,7 @@ import httpx
 
 from stt_server.errors import DownloadFailed
 from stt_server.speech.catalogue import MODELS, Archive, Files, Model, ModelFile
+from stt_server.speech.disk import sync_folder
 from stt_server.speech.models import CHECKSUMS, sha256_of
 from stt_server.speech.transfer import MIB, PATIENT, Patience, Progress, SourceFailed, Wanted, fetch, open_client
 
@@ -241,7 +242,7 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, on_pr
 
 def _put_in_place(gathered: Path, folder: Path, models: Mapping[str, Model]) -> None:
     """One rename where nothing was; else file by file, after those of the model that was there."""
-    _sync_folder(gathered)
+    sync_folder(gathered)
     if not folder.exists():
         gathered.rename(folder)
     else:
@@ -250,21 +251,11 @@ def _put_in_place(gathered: Path, folder: Path, models: Mapping[str, Model]) -> 
             (folder / name).unlink(missing_ok=True)
         for path in new:
             path.replace(folder / path.name)
-        _sync_folder(folder)
-    _sync_folder(folder.parent)
+        sync_folder(folder)
+    sync_folder(folder.parent)
 
 
 def _replaced_names(models: Mapping[str, Model]) -> set[str]:
     """Names that would make one model of two. Everything else in the folder is not ours to touch."""
     names = {file.name for model in (*MODELS.values(), *models.values()) for file in model.files}
     return names | {name.replace(".int8.", ".") for name in names} | {CHECKSUMS}
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":
-        return  # folders cannot be synced there
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -36,13 +36,14 @@ class Engine(Protocol):
         """
 
 
-def load(folder: Path, *, threads: int) -> Engine:
+def load(folder: Path, *, threads: int, may_prepare: bool = True) -> Engine:
     """Load the model in a folder; at most `threads` windows are encoded at a time.
 
+    Where this machine gains by it, a faster form of the model is made first, unless it is there or may not be made.
     Raises `ModelBroken`, which says what is wrong with which file. Takes seconds and, for Parakeet,
     a gigabyte: load it in the process that recognises, not in the one that answers.
     """
     # Imported late: naming the protocol must not cost onnxruntime's start.
     from stt_server.speech.engines.parakeet import load_parakeet
 
-    return load_parakeet(folder, threads=threads)
+    return load_parakeet(folder, threads=threads, may_prepare=may_prepare)

@@ -1,6 +1,7 @@
 """NVIDIA Parakeet TDT on ONNX Runtime."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +14,13 @@ from stt_server.speech.engines.features import HOP, Float32, LogMel
 from stt_server.speech.engines.graphs import Graph
 from stt_server.speech.engines.layout import Layout, find_layout
 from stt_server.speech.engines.networks import Encoder, open_transducer
+from stt_server.speech.engines.prepared import Choice, choose, prepare
 from stt_server.speech.engines.tdt import Transducer, search
 from stt_server.speech.engines.vocabulary import Vocabulary, read_vocabulary
 from stt_server.speech.engines.words import read_hypothesis
 from stt_server.types import Audio, Hypothesis, Options
+
+log = logging.getLogger(__name__)
 
 _TAIL = 0.5
 """Seconds of quiet after the sound: where it ends abruptly, the last word is lost without (macparakeet#615)."""
@@ -93,11 +97,11 @@ def _with_quiet_tail(features: Float32) -> Float32:
 # -- Loading ---------------------------------------------------------------------------------------
 
 
-def load_parakeet(folder: Path, *, threads: int) -> Parakeet:
+def load_parakeet(folder: Path, *, threads: int, may_prepare: bool) -> Parakeet:
     """Open the model in a folder and put a second of silence through it. Raises `ModelBroken`."""
     layout = find_layout(folder)
     vocabulary = read_vocabulary(layout.tokens)
-    encoder = Encoder(layout.encoder)
+    encoder = _open_encoder(prepare(folder) if may_prepare else choose(layout.encoder), layout)
     facts = _facts(layout, encoder.graph)
     if (normalisation := facts.get("normalize_type", "per_feature")) != "per_feature":
         raise ModelBroken(f"{layout.encoder.name} wants features normalised by '{normalisation}': not supported.")
@@ -118,6 +122,18 @@ def load_parakeet(folder: Path, *, threads: int) -> Parakeet:
         subsampling=_number(facts, "subsampling_factor") or 8,
         threads=threads,
     )
+
+
+def _open_encoder(choice: Choice, layout: Layout) -> Encoder:
+    """The encoder's graph that was chosen; a prepared one that does not load must not cost the model."""
+    log.info("encoder chosen", extra={"file": choice.path.name, "why": str(choice.why)})
+    try:
+        return Encoder(choice.path)
+    except ModelBroken as broken:
+        if choice.path == layout.encoder:
+            raise
+        log.warning("the prepared encoder does not load", extra={"error": broken.message})
+        return Encoder(layout.encoder)
 
 
 def _facts(layout: Layout, encoder: Graph) -> Mapping[str, str]:

@@ -11,7 +11,9 @@ import soundfile
 from onnx import TensorProto, compose, helper
 
 from stt_server.speech.engines.features import Float32
+from stt_server.speech.engines.prepared import SMALLEST
 from tests.assets import TINY_MODEL
+from tests.speech.engines import graphs
 
 SAMPLES = TINY_MODEL / "samples"
 TOKENS = 769
@@ -123,6 +125,24 @@ def with_metadata(folder: Path, **entries: str) -> Path:
     encoder = onnx.load(folder / "encoder.int8.onnx")
     facts = {entry.key: entry.value for entry in encoder.metadata_props} | entries
     helper.set_model_props(encoder, facts)
+    onnx.save(encoder, folder / "encoder.int8.onnx")
+    return folder
+
+
+def rewritten(folder: Path) -> Path:
+    """The small model with the fast form of its encoder."""
+    copy_tiny(folder)
+    onnx.save(graphs.rewritten(onnx.load(folder / "encoder.int8.onnx")), folder / "encoder.int8.onnx")
+    return folder
+
+
+def heavy(folder: Path) -> Path:
+    """The small model with so much ballast in its encoder that preparing it is worth while."""
+    copy_tiny(folder)
+    encoder = onnx.load(folder / "encoder.int8.onnx")
+    encoder.graph.initializer.append(
+        helper.make_tensor("ballast", TensorProto.UINT8, [SMALLEST], bytes(SMALLEST), raw=True)
+    )
     onnx.save(encoder, folder / "encoder.int8.onnx")
     return folder
 
