@@ -150,6 +150,7 @@ def test_a_real_model_without_memory(tmp_path: Path) -> None:
 def test_no_recogniser_outlives_the_server(launcher: Launcher, tmp_path: Path) -> None:
     """Not even with a window that hangs, and answers that the server did not live to read."""
     with FakeServer(launcher, tmp_path, delay=0.3) as server:
+        server.ready()
         server.submit(AUDIO, "hangs", prompt="hang")
         server.submit(AUDIO, "answers")
         until(lambda: len(list(server.spool.glob("*.pcm"))) == 2)
