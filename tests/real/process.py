@@ -87,8 +87,10 @@ class ServerProcess:
         return self
 
     def recogniser(self) -> int:
-        """Process id of its recogniser, as its log tells it."""
-        lines = [line for line in self.log.splitlines() if "recogniser ready" in line]
+        """Process id of its recogniser, as its log tells it once there is one."""
+        while not (lines := [line for line in self.log.splitlines() if "recogniser ready" in line]):
+            assert self.alive, self.log
+            time.sleep(0.02)
         return int(lines[-1].rpartition("pid=")[2])
 
     def kill(self) -> None:
