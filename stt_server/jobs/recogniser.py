@@ -20,7 +20,7 @@ import numpy as np
 
 from stt_server.errors import EngineFailed, ModelBroken, SttError, Unavailable, WorkerCrashed
 from stt_server.jobs.schedule import Schedule, Work
-from stt_server.jobs.workers import Child, ChildGone
+from stt_server.jobs.workers import Child, ChildGone, end_with_the_server
 from stt_server.speech.audio import read_window
 from stt_server.speech.engines import Engine
 from stt_server.types import SAMPLE_RATE, Audio, Hypothesis, Options, Span
@@ -196,6 +196,7 @@ def _settle(task: Task, outcome: Hypothesis | SttError) -> None:
 
 
 def _child(pipe: Connection, load: LoadEngine, threads: int) -> None:
+    end_with_the_server()
     os.nice(NICENESS)
     try:
         engine = load()

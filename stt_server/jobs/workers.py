@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
 from stt_server import logs
@@ -142,3 +143,17 @@ def _main(logging_as: tuple[str, logs.Style], target: Callable[..., None], pipe:
     # Broken, the pipe says that the server has gone: nobody is left to tell anything.
     with suppress(ConnectionError):
         target(pipe, *args)
+
+
+def end_with_the_server() -> None:
+    """End this child when the server does, however it ends, and whatever this one is in the middle of: it may hang.
+
+    By a thread, which a child that confines itself must not have; that one has deadlines of its own.
+    """
+
+    def wait() -> None:
+        if server := multiprocessing.parent_process():
+            server.join()
+            os._exit(0)
+
+    Thread(target=wait, daemon=True).start()

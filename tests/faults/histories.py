@@ -5,6 +5,7 @@ at that moment, which is all that `kill -9` leaves, taken while something may be
 """
 
 import asyncio
+import logging
 import shutil
 import sqlite3
 import tempfile
@@ -355,6 +356,7 @@ class History:
 def live_histories(count: int, *, seed: int, steps: int = 20, on_each: Callable[[], None] = lambda: None) -> None:
     """So many histories. Raises when one goes wrong, telling it."""
     memory = Path("/dev/shm")
+    logging.getLogger("stt_server").setLevel(logging.CRITICAL)  # troubles are the point
     for number in range(count):
         with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
             history = History(Path(folder), seed + number)

@@ -36,11 +36,19 @@ def main() -> None:
     """Answer until standard input ends."""
     guess_language("Its tables take a second to load.")
     orders, answers = _private(0, "r"), _private(1, "w")
+    servers: set[int] = set()
     for line in orders:
         order = json.loads(line)
-        answer = _start(order) if "start" in order else _poll(order["poll"])
+        answer: int | None
+        if "start" in order:
+            answer = _start(order)
+            servers.add(answer)
+        elif (answer := _poll(order["poll"])) is not None:
+            servers.discard(order["poll"])
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+    for pid in servers:
+        os.kill(pid, signal.SIGKILL)  # whoever wanted it has gone without a word
 
 
 def _private(descriptor: int, mode: str) -> IO[str]:

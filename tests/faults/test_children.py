@@ -161,6 +161,15 @@ def test_no_recogniser_outlives_the_server(launcher: Launcher, tmp_path: Path) -
         until(lambda: not Path(f"/proc/{recogniser}").exists(), 5)
 
 
+def test_no_loading_recogniser_outlives_the_server(launcher: Launcher, tmp_path: Path) -> None:
+    """Nor one that has been loading its model for ages."""
+    with FakeServer(launcher, tmp_path, loading=1000, own_forkserver=True) as server:
+        until(lambda: len(family(server.pid)) >= 4)
+        children = family(server.pid)
+        server.kill()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 5)
+
+
 # -- The decoders -----------------------------------------------------------------------------------
 
 

@@ -46,7 +46,12 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         self._process = self._launch()
-        self.http = httpx.Client(base_url=self._address(), timeout=60, trust_env=False)
+        try:
+            address = self._address()
+        except BaseException:
+            self._process.kill()
+            raise
+        self.http = httpx.Client(base_url=address, timeout=60, trust_env=False)
         return self
 
     def _launch(self) -> Process:
