@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 GAVE_UP = "The audio could not be decoded: the decoder gave up on it."
 MAX_CRASHES = 3
-"""Times one window may kill the recogniser."""
+"""Times one window may kill the recogniser, and one file its decoder."""
 
 
 @dataclass(eq=False)
@@ -108,16 +108,14 @@ class Transcriber:
 
         Raises `BadAudio` and its kin, `StorageFull`, `Unavailable`, `WorkerCrashed`, `Internal`.
         """
-        try:
-            return await self._transcribe(recording)
-        except DecoderDied:
-            if recording.told:
-                raise BadAudio(GAVE_UP) from None
-        # Once more: it may have been killed for want of memory.
-        try:
-            return await self._transcribe(recording)
-        except DecoderDied:
-            raise BadAudio(GAVE_UP) from None
+        for _ in range(MAX_CRASHES):
+            try:
+                return await self._transcribe(recording)
+            except DecoderDied:
+                # It may have been killed for want of memory: then the file is good. What was told cannot be taken back.
+                if recording.told:
+                    break
+        raise BadAudio(GAVE_UP)
 
     async def _transcribe(self, recording: Recording) -> Transcript:
         work = Work[Task](recording.urgent, recording.seq)

@@ -5,6 +5,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ def server(launcher: Launcher, tmp_path: Path) -> Iterator[FakeServer]:
         server.ready()
         yield server
         assert server.alive, server.log
+
+
+def kill(pid: int) -> None:
+    """End a process, unless it has ended by itself meanwhile."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def all_completed(server: ServerProcess, job_ids: list[str], text: str = TEXT) -> bool:
@@ -72,7 +79,7 @@ def test_a_recogniser_that_is_killed(server: FakeServer) -> None:
     jobs = [server.submit(AUDIO, str(i))["job_id"] for i in range(20)]
     for _ in range(3):
         pid = server.recogniser()
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         began = time.monotonic()
         assert server.http.get("/health/live").status_code == 200
         assert server.http.get(f"{ROUTE}/status").status_code == 200
@@ -85,7 +92,7 @@ def test_an_idle_recogniser_that_is_killed(server: FakeServer) -> None:
     """However often: whoever kills it is to blame, not the model."""
     for _ in range(8):
         pid = server.recogniser()
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         until(lambda pid=pid: server.recogniser() != pid)  # type: ignore[misc]
     assert all_completed(server, [server.submit(AUDIO, "m")["job_id"]])
 
@@ -177,7 +184,7 @@ def test_a_decoder_that_is_killed_as_it_stands_ready(server: FakeServer) -> None
     """The next recording gets another one."""
     for i in range(5):
         for pid in decoders(server):
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
         assert all_completed(server, [server.submit(AUDIO, str(i))["job_id"]])
 
 
@@ -197,7 +204,7 @@ def test_a_decoder_that_dies_again(server: FakeServer) -> None:
     job_id = server.submit(speech_wav(3600), "m")["job_id"]
     while server.job(job_id)["status"] != "failed":
         for pid in decoding(server):
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
     assert server.http.get(f"{ROUTE}/{job_id}/result").json()["error"]["code"] == "invalid_audio"
     assert all_completed(server, [server.submit(AUDIO, "next")["job_id"]])
 
@@ -242,7 +249,7 @@ def test_everything_killed_but_the_server(server: FakeServer) -> None:
     """It starts all that it needs again."""
     jobs = [server.submit(AUDIO, str(i))["job_id"] for i in range(10)]
     for pid in family(server.pid)[1:]:
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     assert all_completed(server, [*jobs, server.submit(AUDIO, "after")["job_id"]])
 
 
