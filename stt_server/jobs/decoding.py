@@ -90,6 +90,9 @@ class Decoder:
                 await child.send(order)
             except ChildGone:
                 self._end(child)  # something killed it while it stood there
+            except BaseException:
+                self._end(child)
+                raise
             else:
                 return child
         raise Unavailable(retry_after=5)

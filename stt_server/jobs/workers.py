@@ -5,6 +5,7 @@ one costs milliseconds. It talks over one pipe; when it is gone, for whatever re
 """
 
 import asyncio
+import atexit
 import logging
 import multiprocessing
 import os
@@ -57,8 +58,12 @@ class Child:
         Raises `Unavailable` when the system has no process, memory or file to spare, or the fork server has just
         been killed: the next start brings another one.
         """
+        starting = asyncio.get_running_loop().run_in_executor(_PIPES, lambda: cls(target, *args))
         try:
-            return await asyncio.get_running_loop().run_in_executor(_PIPES, lambda: cls(target, *args))
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_end_unwanted)
+            raise
         except (OSError, EOFError) as error:
             log.warning("no process could be started", extra={"why": str(error)})
             raise Unavailable(retry_after=1) from error
@@ -120,6 +125,22 @@ class Child:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def _end_unwanted(starting: "asyncio.Future[Child]") -> None:
+    """A child that somebody was waiting for who has left."""
+    if not starting.cancelled() and not starting.exception():
+        starting.result().kill()
+
+
+def _kill_children() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
+# multiprocessing would ask them to end, which they do not listen to, and then wait for them. What is registered last
+# is done first.
+atexit.register(_kill_children)
 
 
 def _handle_of(pid: int | None) -> int | None:

@@ -44,7 +44,7 @@ def all_completed(server: ServerProcess, job_ids: list[str], text: str = TEXT) -
 
 def fork_server(server: ServerProcess) -> int:
     """The process that the others are forked from."""
-    return next(pid for pid in family(server.pid)[1:] if b"forkserver import main" in _command(pid))
+    return int(until(lambda: next((pid for pid in family(server.pid)[1:] if _is_fork_server(pid)), None)))
 
 
 def decoders(server: ServerProcess) -> list[int]:
@@ -64,11 +64,11 @@ def _open_files(pid: int) -> list[str]:
         return []
 
 
-def _command(pid: int) -> bytes:
+def _is_fork_server(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"forkserver import main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return b""
+        return False
 
 
 # -- The recogniser ---------------------------------------------------------------------------------
