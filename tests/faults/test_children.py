@@ -14,6 +14,7 @@ from tests.assets import needs_model
 from tests.faults.family import family
 from tests.faults.pressure import limited, mapped_bytes, stopped
 from tests.faults.server import FakeServer, Launcher
+from tests.faults.wire import Wire, form, sized
 from tests.real.process import ROUTE, ServerProcess
 from tests.sounds import SAMPLE, SAMPLE_TEXT, speech_wav
 from tests.web.live import until
@@ -217,6 +218,20 @@ def test_a_decoder_that_hangs(server: FakeServer) -> None:
         assert server.wait([job_id])[job_id]["status"] == "failed"
     until(server.quiet)
     assert server.http.get(f"{ROUTE}/{job_id}/result").json()["error"]["code"] == "invalid_audio"
+
+
+def test_callers_who_leave_at_any_moment(server: FakeServer) -> None:
+    """Whatever is being started or fed for them then, no process and no file is left of it."""
+    server.http.post(ROUTE, files={"file": AUDIO})
+    until(server.quiet)
+    members = len(family(server.pid))
+    body, head = form(("file", ("a.wav", AUDIO, None)))
+    for i in range(60):
+        with Wire.to(server) as wire:
+            wire.send(sized(head, body))
+            time.sleep(i / 2000)
+    until(server.quiet)
+    until(lambda: len(family(server.pid)) <= members)
 
 
 # -- All of them ------------------------------------------------------------------------------------

@@ -148,6 +148,20 @@ def idle_connections(server: FakeServer) -> Iterator[None]:
 
 
 @contextmanager
+def children_starting(server: FakeServer) -> Iterator[None]:
+    """Decoders are just being started for several callers at once."""
+    body, kind = multipart(("file", ("a.wav", AUDIO, None)))
+    head = f"POST {ROUTE} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    calls = [socket.create_connection(("127.0.0.1", server.http.base_url.port or 0)) for _ in range(10)]
+    for call in calls:
+        call.sendall(head.encode() + body)
+    until(lambda: list(server.spool.iterdir()))
+    for call in calls:
+        call.close()
+    yield
+
+
+@contextmanager
 def hung_recogniser(server: FakeServer) -> Iterator[None]:
     """The recogniser does not move."""
     server.ready()
@@ -203,6 +217,7 @@ SITUATIONS: dict[Situation, dict[str, Any]] = {
     upload: {},
     fetch: {"FETCH_ALLOW_HOSTS": "127.0.0.1"},
     idle_connections: {},
+    children_starting: {"own_forkserver": True},
     hung_recogniser: {},
     locked_database: {},
     impatient_operator: {"delay": 1.0},
