@@ -37,9 +37,9 @@ def _slaney_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))
 
 
-def mel_filters(mels: int) -> Float32:
-    """Triangles from 0 Hz to half the sample rate, each of area 1 (Slaney's norm): (mels, bins)."""
-    top = _slaney_mel(np.array(SAMPLE_RATE / 2))
+def mel_filters(mels: int, top_hz: float = SAMPLE_RATE / 2) -> Float32:
+    """Triangles from 0 Hz to `top_hz`, each of area 1 (Slaney's norm): (mels, bins)."""
+    top = _slaney_mel(np.array(top_hz))
     corners = _slaney_hz(np.linspace(0, top, mels + 2))
     left, centre, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     bins = np.linspace(0, SAMPLE_RATE / 2, _FFT_SAMPLES // 2 + 1)

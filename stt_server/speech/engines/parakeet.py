@@ -79,10 +79,10 @@ class Parakeet:
         # One window a run, although equal lengths could share one: batches gain 10-25 % at best, and
         # the int8 graphs scale a whole batch together, so a window's words would depend on its neighbours.
         features = self._features(window.samples)
-        return self._encoder(_with_quiet_tail(features)) if features.size else features.T
+        return self._encoder(with_quiet_tail(features)) if features.size else features.T
 
 
-def _with_quiet_tail(features: Float32) -> Float32:
+def with_quiet_tail(features: Float32) -> Float32:
     """Let the window's own background go on for a while, as features.
 
     Zeros appended to the sound would shift its mean and deviation, and so the features of the words

@@ -1,0 +1,4 @@
+"""The recipe of the embedded model: sentences, speech, training, export, evaluation.
+
+Not part of the server's install.
+"""
