@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stt_server import logs
 from stt_server.errors import SttError
-from stt_server.settings import load_settings
+from stt_server.settings import forget_environment, load_settings
 from stt_server.speech.engines import load
 from stt_server.speech.formats import FORMATS, Rendering
 from stt_server.speech.language import parse_language
@@ -90,6 +90,7 @@ def transcribe_files(
     spoken = parse_language(language) if language else None
     # Nothing listens: the rules for who may call do not matter.
     settings = load_settings(host="127.0.0.1", **({"model_path": model_path} if model_path else {}))
+    forget_environment()
     logs.configure("warning", settings.log_format)
     files, strangers = _expand(patterns)
     rendering = Rendering(frozenset({"segment", "word"} if words else {"segment"}))

@@ -1,6 +1,7 @@
 """Every setting: its default, its range, what it is for. The only reader of the environment."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,12 @@ MIB = 1024 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 IGNORED = ("ENABLE_VAD", "VAD_MODEL", "VAD_PATH", "ENABLE_DIARIZATION", "DIARIZATION_MODEL", "HF_TOKEN")
 """Names of the server this one replaces that mean nothing here yet; they are warned about."""
+
+_HARMLESS = re.compile(
+    "PATH|HOME|USER|LANG|LANGUAGE|LC_.*|TZ|TERM|TMPDIR|TMP|TEMP|VIRTUAL_ENV|SYSTEMROOT|SSL_CERT_(FILE|DIR)"
+    "|(LD|DYLD|PYTHON|MALLOC|GLIBC|OPENBLAS|OMP|GOMP|KMP|MKL|ORT|CUDA|NVIDIA).*"
+)
+"""What Python and the libraries look for in the environment, none of it secret."""
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
@@ -145,3 +152,14 @@ def load_settings(**overrides: Any) -> Settings:
 def ignored_settings() -> list[str]:
     """Names set in the environment that mean nothing here yet."""
     return [name for name in IGNORED if os.environ.get(name)]
+
+
+def forget_environment() -> None:
+    """Leave in the environment only what libraries need. Children then start without keys, tokens and passwords.
+
+    Call it once the settings are read, before the first child. What this process was started with stays where the
+    kernel keeps it; a confined child cannot read that.
+    """
+    for name in set(os.environ):
+        if not _HARMLESS.fullmatch(name.upper()):
+            del os.environ[name]

@@ -1,9 +1,11 @@
 """What an operator may set, and what is refused."""
 
+import os
+
 import pytest
 
 from stt_server.errors import StartupError
-from stt_server.settings import Settings, available_cpus, ignored_settings, load_settings
+from stt_server.settings import Settings, available_cpus, forget_environment, ignored_settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +86,14 @@ def test_names_of_the_old_server_are_noticed(monkeypatch: pytest.MonkeyPatch) ->
     """A variable that means nothing here yet is listed, to be warned about."""
     monkeypatch.setenv("HF_TOKEN", "x")
     assert ignored_settings() == ["HF_TOKEN"]
+
+
+def test_the_environment_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What libraries need stays; no setting does, and nothing that nobody here has heard of."""
+    kept = {"PATH": "/bin", "LC_ALL": "C.UTF-8", "PYTHONPATH": "/x", "OMP_NUM_THREADS": "1", "TMPDIR": "/tmp"}
+    secret = ("API_KEYS", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "PATH_TO_KEY", "FETCH_TIMEOUT_SECS", "DATABASE_URL")
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    os.environ |= {**kept, **dict.fromkeys(secret, "secret")}
+    forget_environment()
+    assert {name: os.environ.get(name) for name in kept} == kept
+    assert "secret" not in os.environ.values()

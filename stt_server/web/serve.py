@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from stt_server import __version__, logs
 from stt_server.errors import StartupError
-from stt_server.settings import LOOPBACK, Settings, ignored_settings
+from stt_server.settings import LOOPBACK, Settings, forget_environment, ignored_settings
 from stt_server.web.app import create_app
 from stt_server.web.protocol import PatientProtocol
 from stt_server.web.services import Services
@@ -37,6 +37,7 @@ def run(settings: Settings) -> int:
     for name in ("uvicorn.error", "python_multipart"):
         logging.getLogger(name).setLevel(logging.ERROR)  # a broken request is the client's, and is answered
     _warn(settings)
+    forget_environment()
     _allow_files()
     try:
         asyncio.run(serve(settings))
