@@ -6,10 +6,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -19,6 +21,7 @@ from rich.text import Text
 from stt_server import __version__, logs
 from stt_server.errors import SttError
 from stt_server.settings import LOOPBACK, MIB, Settings, available_cpus, ignored_settings, load_settings
+from stt_server.speech.confine import confine
 from stt_server.speech.models import Installed, find_model, verify
 from stt_server.speech.processor import instructions, read_facts
 from stt_server.types import Options
@@ -69,6 +72,7 @@ def _checks(given: dict[str, Path]) -> Iterator[Row]:
     yield Row("version", f"stt-server {__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield _cpu()
     yield _libraries()
+    yield _decoder()
     try:
         settings = load_settings(**given)
     except SttError as error:
@@ -98,6 +102,20 @@ def _libraries() -> Row:
     except (ImportError, OSError) as error:
         return Row("libraries", str(error), Verdict.BAD)
     return Row("libraries", ", ".join(f"{name} {version(name)}" for name in NATIVE))
+
+
+def _decoder() -> Row:
+    """What a file that takes a decoder over could still do. Asked in a process of its own, which is bound by it."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        bound = pool.submit(confine, cpu_seconds=10, memory_bytes=GIB, file_bytes=MIB).result()
+    missing = [
+        *([] if bound.files else ["it could read the server's files (no Landlock)"]),
+        *([] if bound.calls else ["it could start programs and reach other processes (no seccomp)"]),
+        *([] if bound.calls or bound.network else ["it has the network"]),
+    ]
+    if missing:
+        return Row("decoder", f"bound in memory and time; if taken over, {', '.join(missing)}", Verdict.DOUBTFUL)
+    return Row("decoder", "no files, no network, no programs, bound in memory and time")
 
 
 # -- The model -------------------------------------------------------------------------------------

@@ -438,7 +438,7 @@ def test_a_good_machine_passes_its_check(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     lines = {line[5:29].strip(): (line[:5].strip(), line[29:]) for line in ended.stdout.splitlines()}
     assert lines["version"][1].startswith(f"stt-server {__version__}, Python {sys.version.split()[0]}")
-    for what in ("cpu", "libraries", "recognition", "storage"):
+    for what in ("cpu", "libraries", "decoder", "recognition", "storage"):
         assert lines[what][0] in ("ok", "note")
     assert lines["model"] == (
         "note",

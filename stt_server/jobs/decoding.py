@@ -11,10 +11,12 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from stt_server.errors import AudioLost, BadAudio, Internal, StorageFull, SttError, Unavailable
+from stt_server.errors import AudioLost, BadAudio, BadRequest, Internal, StorageFull, SttError, Unavailable
+from stt_server.jobs import reports
 from stt_server.jobs.spool import DISK_FULL
 from stt_server.jobs.turns import TURN_SECS
 from stt_server.jobs.workers import Child, ChildGone
@@ -71,9 +73,12 @@ class Decoder:
         `Internal`, and `DecoderDied`.
         """
         child = await self._give((audio, container, pcm, self._max_duration))
+        windows = count()
         try:
             while True:
-                item = await _next(child)
+                item = await _next(child, self._max_duration)
+                if isinstance(item, Window) and item.index != next(windows):
+                    raise BadAudio
                 if isinstance(item, SttError):
                     raise item
                 yield item
@@ -112,13 +117,15 @@ class Decoder:
         task.add_done_callback(self._ending.discard)
 
 
-async def _next(child: Child) -> Window | Prepared | float | SttError:
+async def _next(child: Child, longest: float) -> reports.Report:
     try:
-        item: Window | Prepared | float | SttError = await child.receive_within(STALL_SECS)
-        return item
+        return reports.load(await child.receive_bytes_within(STALL_SECS, most=reports.MOST_BYTES), longest=longest)
     except TimeoutError:
         log.warning("decoder stalled")
         raise BadAudio("The audio could not be decoded: the decoder did not get on with it.") from None
+    except ValueError:
+        log.error("decoder says what it never would: a file may have taken it over")
+        raise BadAudio from None
     except ChildGone:
         log.warning("decoder died", extra={"exit_status": child.exit_status})
         raise DecoderDied from None
@@ -129,27 +136,28 @@ def _child(pipe: Connection) -> None:
         audio, container, pcm, max_duration = pipe.recv()
     except (EOFError, OSError):
         return  # it was never needed
-    confine(
-        cpu_seconds=CPU_SECS + max_duration / 10,
-        memory_bytes=MEMORY_BYTES,
-        file_bytes=int((max_duration + 60) * SAMPLE_RATE * 2),
-    )
     patient = False
     try:
         with pcm.open("wb") as samples:
+            confine(
+                cpu_seconds=CPU_SECS + max_duration / 10,
+                memory_bytes=MEMORY_BYTES,
+                file_bytes=int((max_duration + 60) * SAMPLE_RATE * 2),
+                may_read=(audio,),
+            )
             for item in prepare(audio, container, samples, max_duration=max_duration):
-                pipe.send(item)
+                pipe.send_bytes(reports.dump(item))
                 if not patient and time.process_time() > TURN_SECS:
                     patient = True
                     os.nice(PATIENCE)
     except ConnectionError:
         return  # the server no longer wants it
     except Exception as error:
-        pipe.send(_ours(error))
+        pipe.send_bytes(reports.dump(_ours(error)))
 
 
 def _ours(error: Exception) -> SttError:
-    if isinstance(error, SttError):
+    if isinstance(error, BadRequest):
         return error
     if isinstance(error, FileNotFoundError):
         return AudioLost()

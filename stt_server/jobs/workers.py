@@ -10,9 +10,10 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
@@ -87,25 +88,27 @@ class Child:
 
     async def receive(self) -> Any:
         """Wait for the next message. Raises `ChildGone`."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(_PIPES, self._pipe.recv)
-        except (EOFError, OSError) as error:
-            raise ChildGone from error
+        return await self._wait_for(self._pipe.recv)
 
     async def receive_within(self, seconds: int) -> Any:
         """Wait so long for the next message. Raises `ChildGone` and `TimeoutError`; the child is of no use after that.
 
         While the machine sleeps or the container is paused, the seconds do not pass: nobody hangs then.
         """
-        receiving = asyncio.ensure_future(self.receive())
+        return await _within(seconds, self.receive())
+
+    async def receive_bytes_within(self, seconds: int, *, most: int) -> bytes:
+        """As `receive_within`, of a child that is not trusted: `receive` runs what code a message may hold.
+
+        It must speak by `send_bytes`, and no longer than `most`.
+        """
+        return await _within(seconds, self._wait_for(partial(self._pipe.recv_bytes, most)))
+
+    async def _wait_for(self, message: Callable[[], T]) -> T:
         try:
-            for _ in range(seconds):
-                await asyncio.wait({receiving}, timeout=1)
-                if receiving.done():
-                    return receiving.result()
-        finally:
-            receiving.cancel()
-        raise TimeoutError
+            return await asyncio.get_running_loop().run_in_executor(_PIPES, message)
+        except (EOFError, OSError) as error:
+            raise ChildGone from error
 
     def kill(self) -> None:
         """End the process at once. `receive` then raises `ChildGone`."""
@@ -125,6 +128,18 @@ class Child:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+async def _within(seconds: int, message: Coroutine[Any, Any, T]) -> T:
+    receiving = asyncio.ensure_future(message)
+    try:
+        for _ in range(seconds):
+            await asyncio.wait({receiving}, timeout=1)
+            if receiving.done():
+                return receiving.result()
+    finally:
+        receiving.cancel()
+    raise TimeoutError
 
 
 def _end_unwanted(starting: "asyncio.Future[Child]") -> None:

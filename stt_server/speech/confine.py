@@ -5,8 +5,13 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+from stt_server.speech.landlock import only_read
+from stt_server.speech.seccomp import refuse_calls
 
 OPEN_FILES = 64
 """The audio, the PCM, a pipe or two, and room for imports."""
@@ -20,20 +25,52 @@ _CAP_DAC_OVERRIDE = 1
 _CAPABILITY_VERSION = 0x2008_0522
 
 
-def confine(*, cpu_seconds: float, memory_bytes: int, file_bytes: int) -> None:
+_SYSTEM = (
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store"),
+    *("/etc/ld.so.cache", "/dev/null", "/dev/urandom"),
+)
+"""Libraries, and what they read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What the kernel granted beside the limits, which it always does."""
+
+    files: bool = False
+    """No file can be opened but what was asked for and the libraries."""
+    calls: bool = False
+    """No connection, no other program, no hand on other processes."""
+    network: bool = False
+    """A network of its own, with nothing in it."""
+
+
+def confine(*, cpu_seconds: float, memory_bytes: int, file_bytes: int, may_read: Iterable[Path] = ()) -> Confinement:
     """Bind this process for the rest of its life. Call it in the child, from its only thread.
 
     `cpu_seconds` and `memory_bytes` count from now, on top of what the process has used and mapped; no file it
-    writes grows past `file_bytes`. Past its memory it sees `MemoryError`, past its time SIGXCPU ends it. Where the
-    kernel grants no new network namespace, the network stays; away from Linux only the limits remain.
+    writes grows past `file_bytes`. Past its memory it sees `MemoryError`, past its time SIGXCPU ends it. It can open
+    no file but `may_read` and libraries, and connect to nothing, as far as the kernel knows how; away from Linux only
+    the limits remain.
     """
     with suppress(OSError, AttributeError):
         os.nice(NICENESS)
-    if sys.platform == "linux":
-        _die_with_parent()
-        _leave_network()
-        _drop_privileges()
+    if sys.platform != "linux":
+        _limit(cpu_seconds, memory_bytes, file_bytes)
+        return Confinement()
+    _die_with_parent()
+    network = _leave_network()
+    _drop_privileges()
     _limit(cpu_seconds, memory_bytes, file_bytes)
+    return Confinement(files=only_read((*may_read, *_libraries())), calls=refuse_calls(), network=network)
+
+
+def _libraries() -> Iterator[Path]:
+    """Where Python may look for code late. Not all of its path: that may hold the folder the server was started in."""
+    yield from map(Path, _SYSTEM)
+    yield Path(sys.base_prefix, "lib")
+    yield Path(os.__file__).parent
+    yield Path(__file__).parents[1]
+    yield from (Path(path) for path in sys.path if path.endswith("-packages"))
 
 
 def _libc() -> ctypes.CDLL:
@@ -47,10 +84,10 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _leave_network() -> None:
+def _leave_network() -> bool:
     """Root may simply leave; others need a user namespace of their own, in which they own nothing."""
-    if _libc().unshare(_CLONE_NEWNET) != 0:
-        _libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    unshare = _libc().unshare
+    return bool(unshare(_CLONE_NEWNET) == 0 or unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
 def _drop_privileges() -> None:

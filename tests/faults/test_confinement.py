@@ -31,7 +31,9 @@ def test_no_secret_reaches_the_children(tmp_path: Path) -> None:
     """Neither in their environment, as the kernel keeps it, nor anywhere else in their memory."""
     with ServerProcess(tmp_path, API_KEYS=f"acme:{KEY}", HF_TOKEN=TOKEN, DATABASE_URL=TOKEN) as server:
         server.ready()
-        answer = server.http.post(ROUTE, files={"file": SAMPLE.read_bytes()}, headers={"Authorization": f"Bearer {KEY}"})
+        answer = server.http.post(
+            ROUTE, files={"file": SAMPLE.read_bytes()}, headers={"Authorization": f"Bearer {KEY}"}
+        )
         assert answer.status_code == 200
         children = family(server.pid)[1:]
         assert len(children) >= 3

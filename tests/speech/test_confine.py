@@ -1,5 +1,6 @@
 """What a confined process can no longer do. Each test binds a real process."""
 
+import ctypes.util
 import os
 import shutil
 import signal
@@ -17,17 +18,17 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are 
 
 NOBODY = 65_534
 START = """
-import os, resource, socket, sys
+import os, resource, signal, socket, sys, time
+from pathlib import Path
 from stt_server.speech.confine import confine
-def bind(cpu_seconds=20, memory_bytes=300 << 20, file_bytes=1 << 20):
-    confine(cpu_seconds=cpu_seconds, memory_bytes=memory_bytes, file_bytes=file_bytes)
+def bind(*may_read, cpu_seconds=20, memory_bytes=300 << 20, file_bytes=1 << 20):
+    limits = dict(cpu_seconds=cpu_seconds, memory_bytes=memory_bytes, file_bytes=file_bytes)
+    return confine(**limits, may_read=map(Path, may_read))
 """
 DECODE = """
-import time
-from pathlib import Path
 from stt_server.errors import SttError
 from stt_server.speech.audio import decode
-bind()
+bind(sys.argv[1])
 before, began, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time(), 0.0
 try:
     for block in decode(Path(sys.argv[1]), sys.argv[2], max_duration=float(sys.argv[3])):
@@ -128,9 +129,101 @@ def _may_leave(user: int) -> bool:
     return bool(tool) and subprocess.run([str(tool), "--user", "--net", "true"], user=user).returncode == 0
 
 
+ATTEMPTS = """
+import ctypes, subprocess
+def attempt(what):
+    try:
+        return what() and "done"
+    except (OSError, subprocess.SubprocessError) as error:
+        return type(error).__name__
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    if libc.syscall(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    return True
+"""
+
+
+def test_files(tmp_path: Path) -> None:
+    """What is named can be read, what is open written, and code imported late; nothing else, wherever it lies."""
+    audio, pcm, other = tmp_path / "audio", tmp_path / "pcm", tmp_path / "database"
+    audio.write_text("audio")
+    other.write_text("secret")
+    script = """
+audio, pcm, other, server = sys.argv[1:]
+out = open(pcm, "wb", buffering=0)
+print(bind(audio).files, Path(audio).read_text(), out.write(b"samples"))
+import colorsys, wave
+for what in (
+    lambda: open(other), lambda: open(pcm), lambda: open(audio, "a"), lambda: open(other + "-new", "w"),
+    lambda: os.listdir(Path(audio).parent), lambda: os.unlink(other), lambda: os.rename(audio, pcm),
+    lambda: os.link(other, audio + "-link"), lambda: open("/etc/passwd"), lambda: open(f"/proc/{server}/environ"),
+    lambda: open(f"/proc/{server}/mem", "r+b"), lambda: open("/proc/self/environ"), lambda: os.mkdir(other + "-new"),
+):
+    print(attempt(what), end=" ")
+"""
+    told = said(ATTEMPTS + script, audio, pcm, other, os.getpid()).splitlines()
+    if told[0].startswith("False"):
+        pytest.skip("this kernel has no Landlock")
+    assert told[0] == "True audio 7"
+    assert set(told[1].split()) == {"PermissionError"}
+    assert other.read_text() == "secret"
+
+
+def test_calls(tmp_path: Path) -> None:
+    """No socket of any kind, no program, no process, no hand on another one; threads it may have."""
+    script = """
+import threading
+server = int(sys.argv[1])
+bound = bind()
+for what in (
+    lambda: socket.socket(socket.AF_UNIX), lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+    lambda: socket.socketpair(), lambda: os.fork(), lambda: os.execv("/bin/true", ["true"]),
+    lambda: subprocess.run(["/bin/true"]), lambda: os.kill(server, 0), lambda: os.kill(server, signal.SIGKILL),
+    lambda: os.pidfd_open(server), lambda: resource.prlimit(server, resource.RLIMIT_NOFILE, (0, 0)),
+    lambda: os.setpriority(os.PRIO_PROCESS, server, 19), lambda: os.sched_setaffinity(server, {0}),
+    lambda: call(272, 0x10000000),
+):
+    print(attempt(what), end=" ")
+print()
+thread = threading.Thread(target=lambda: print(bound.calls, os.nice(1) > 0, resource.getrlimit(resource.RLIMIT_CORE)))
+thread.start()
+thread.join()
+"""
+    refused, granted = said(ATTEMPTS + script, os.getpid()).splitlines()
+    if granted.startswith("False"):
+        pytest.skip("this processor or kernel has no filter of ours")
+    assert set(refused.split()) == {"PermissionError"}
+    assert granted == "True True (0, 0)"
+
+
+def test_an_old_kernel(tmp_path: Path) -> None:
+    """Without Landlock and without filters, decoding goes on, and it is told what is missing."""
+    library = ctypes.util.find_library("seccomp")
+    if not library:
+        pytest.skip("nothing to make this kernel look old with")
+    path = tmp_path / "audio"
+    path.write_bytes(craft.ffmpeg("mp3", "libmp3lame", 16_000))
+    older = f"""
+import ctypes
+class Equal(ctypes.Structure):
+    _fields_ = [("argument", ctypes.c_uint), ("how", ctypes.c_int), ("value", ctypes.c_uint64), ("_", ctypes.c_uint64)]
+seccomp = ctypes.CDLL("{library}")
+seccomp.seccomp_init.restype = ctypes.c_void_p
+rules = ctypes.c_void_p(seccomp.seccomp_init(0x7FFF0000))
+seccomp.seccomp_rule_add_array(rules, 0x00050026, 444, 0, None)
+prctl, unshare = map(seccomp.seccomp_syscall_resolve_name, (b"prctl", b"unshare"))
+seccomp.seccomp_rule_add_array(rules, 0x00050016, prctl, 1, ctypes.byref(Equal(0, 4, 22, 0)))
+seccomp.seccomp_rule_add_array(rules, 0x00050001, unshare, 0, None)
+assert seccomp.seccomp_load(rules) == 0
+"""
+    assert said(older + "print(bind())") == "Confinement(files=False, calls=False, network=False)"
+    assert said(older + DECODE, path, "mp3", 3600).split()[:2] == ["done", "2"]
+
+
 def test_privileges() -> None:
     """Nothing can be gained by running another program, and of root's powers one is left."""
-    status = said("bind()\nprint(open('/proc/self/status').read())")
+    status = said("bind('/proc')\nprint(open('/proc/self/status').read())")
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert facts["NoNewPrivs"] == "1"
     assert int(facts["CapEff"], 16) in (0, 2)

@@ -27,8 +27,9 @@ from stt_server.errors import SttError
 from stt_server.speech.audio import decode
 from stt_server.speech.confine import confine
 from stt_server.speech.sniff import SNIFF_BYTES, sniff
-confine(cpu_seconds=60, memory_bytes=256 << 20, file_bytes=0)
-for name in sys.stdin.read().splitlines():
+paths = sys.stdin.read().splitlines()
+confine(cpu_seconds=60, memory_bytes=256 << 20, file_bytes=0, may_read=map(Path, paths))
+for name in paths:
     path, samples, error = Path(name), 0, None
     try:
         with path.open("rb") as file:
