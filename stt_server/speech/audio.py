@@ -24,6 +24,8 @@ _PCM = np.dtype("<i2")
 _FULL_SCALE = 32_768
 _CANCELLED = 0.01
 """A mix with less than this part of its channels' power: one channel is the other upside down."""
+_JUDGED_EVERY = 7
+"""Samples. A power needs no more."""
 
 
 def decode(path: Path, container: str, *, max_duration: float) -> Iterator[NDArray[np.int16]]:
@@ -73,7 +75,8 @@ def _resample(sounds: Iterator[Sound]) -> Iterator[NDArray[np.float32]]:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
             rate = sound.rate
             stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1)
-        mono = _mix(list(_to_float(sound.samples)))
+        channels = _to_float(sound.samples)
+        mono = _mix(channels) if len(channels) > 1 else channels[0]
         yield stream.resample_chunk(mono) if stream else mono
     if stream:
         yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -90,18 +93,15 @@ def _to_float(samples: NDArray[Any]) -> NDArray[np.float32]:
     return floats
 
 
-def _mix(channels: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The mean of all channels; the loudest one where the mean cancels itself out."""
-    if len(channels) == 1:
-        return channels[0]
-    mono = channels[0].copy()
-    for channel in channels[1:]:  # four times as fast as numpy's mean over two
-        mono += channel
-    mono /= len(channels)
-    powers = [float(np.square(channel).mean()) for channel in channels]
-    if np.square(mono).mean() >= _CANCELLED * max(powers) / len(channels):
-        return mono
-    return channels[int(np.argmax(powers))]
+def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(channels, n) -> the mean of all channels; the loudest one where the mean cancels itself out."""
+    # As a product, and judged by a few samples: eight channels at 192 kHz cost a third of what each at a time costs.
+    mono: NDArray[np.float32] = np.full(len(channels), 1 / len(channels), np.float32) @ channels
+    judged, mean = channels[:, ::_JUDGED_EVERY], mono[::_JUDGED_EVERY]
+    powers = np.einsum("ij,ij->i", judged, judged)
+    if mean @ mean < _CANCELLED * powers.max() / len(channels):
+        mono = channels[int(powers.argmax())]
+    return mono
 
 
 def _to_pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -122,7 +122,8 @@ def _gather(frames: Iterator[Any]) -> Iterator[Sound]:
     for (rate, channels, _), alike in groupby(frames, key=_shape):
         _check(rate, channels)
         for batch in _batches(alike):
-            samples = np.concatenate([frame.to_ndarray() for frame in batch], axis=1)
+            arrays = [frame.to_ndarray() for frame in batch]
+            samples = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
             planar = batch[0].format.is_planar
             yield Sound(samples if planar else samples.reshape(-1, channels).T, rate)
 
