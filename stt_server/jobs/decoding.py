@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from itertools import count
 from multiprocessing.connection import Connection
@@ -66,7 +66,7 @@ class Decoder:
                 self._end(await spare)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def decode(self, audio: Path, container: str, pcm: Path) -> AsyncIterator[Window | Prepared | float]:
+    async def decode(self, audio: Path, container: str, pcm: Path) -> AsyncGenerator[Window | Prepared | float]:
         """Decode `audio` into `pcm`: windows as they are cut, seconds decoded so far, at the end `Prepared`.
 
         Raises `BadAudio`, `AudioTooLong`, `AudioTooShort`, `AudioLost`, `StorageFull`, `Unavailable`,

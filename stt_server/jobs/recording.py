@@ -6,11 +6,12 @@ A window that kills the recogniser three times by itself fails its recording.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stt_server.errors import BadAudio, EngineFailed, SttError, WorkerCrashed
+from stt_server.errors import BadAudio, EngineFailed, StorageFull, SttError, WorkerCrashed
 from stt_server.jobs.decoding import Decoder, DecoderDied
 from stt_server.jobs.recogniser import Recogniser, Task
 from stt_server.jobs.schedule import Work
@@ -49,6 +50,8 @@ class Recording:
     """Whose place in the queue it takes."""
     progress: float = 0.0
     """[0, 1]; 0 until the length is known."""
+    least_bytes: int = 0
+    """Its samples take more: so far they had come when the disk had no room for them."""
 
     def tell(self, part: Hypothesis) -> None:
         """Tell who listens."""
@@ -141,13 +144,23 @@ class Transcriber:
     async def _decode(self, run: _Run, group: asyncio.TaskGroup) -> None:
         recording = run.recording
         async with self._decoding[recording.urgent].turn():
+            await off_loop(self._spool.check_work, recording.least_bytes)
             audio = self._spool.audio(recording.id)
-            async for item in self._decoder.decode(audio, recording.container, run.pcm):
-                if isinstance(item, Window):
-                    group.create_task(self._window(run, item))
-                elif isinstance(item, Prepared):
-                    run.duration = item.duration
-                    run.advance(0)
+            try:
+                async with aclosing(self._decoder.decode(audio, recording.container, run.pcm)) as items:
+                    await self._take(items, run, group)
+            except StorageFull:
+                recording.least_bytes = await off_loop(_size, run.pcm)
+                raise
+
+    async def _take(self, items: AsyncIterator[Window | Prepared | float], run: _Run, group: asyncio.TaskGroup) -> None:
+        async for item in items:
+            await off_loop(self._spool.check_work)
+            if isinstance(item, Window):
+                group.create_task(self._window(run, item))
+            elif isinstance(item, Prepared):
+                run.duration = item.duration
+                run.advance(0)
 
     async def _window(self, run: _Run, window: Window) -> None:
         outcome = await self._persist(run, window)
@@ -178,6 +191,10 @@ class Transcriber:
             except WorkerCrashed:
                 log.error("window killed the recogniser", extra={**known, "attempt": attempt})
         raise WorkerCrashed
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _first(error: BaseException) -> BaseException:

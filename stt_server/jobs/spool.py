@@ -17,6 +17,8 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """How the system says that a file cannot grow."""
 RESERVE_BYTES = 64 * 1024 * 1024
 """Free space that uploads never eat into: the database and the operator need it."""
+WORK_RESERVE_BYTES = RESERVE_BYTES // 2
+"""Free space that samples never eat into either. Less, so that a spool full of uploads can still be worked off."""
 
 
 @contextmanager
@@ -79,7 +81,14 @@ class Spool:
 
     def check_free(self, more_bytes: int = 0) -> None:
         """Raise `StorageFull` when `more_bytes` would eat into the reserve."""
-        if shutil.disk_usage(self.folder).free < RESERVE_BYTES + more_bytes:
+        self._check(RESERVE_BYTES + more_bytes)
+
+    def check_work(self, more_bytes: int = 0) -> None:
+        """Raise `StorageFull` when `more_bytes` of samples would eat into their reserve."""
+        self._check(WORK_RESERVE_BYTES + more_bytes)
+
+    def _check(self, free_bytes: int) -> None:
+        if shutil.disk_usage(self.folder).free < free_bytes:
             raise StorageFull(retry_after=30)
 
 

@@ -7,15 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from stt_server.jobs.spool import RESERVE_BYTES
+from stt_server.jobs.spool import RESERVE_BYTES, WORK_RESERVE_BYTES
 from tests.faults.pressure import limited
 from tests.faults.server import FakeServer, Launcher
 from tests.real.process import ROUTE, ServerProcess
 from tests.sounds import speech_wav
+from tests.speech import craft
 from tests.web.live import until
 
 AUDIO = speech_wav(3)
@@ -167,3 +168,54 @@ def test_uploads_leave_room(launcher: Launcher, tmp_path: Path, small_disk: Path
         assert sum(server.lookup(str(i))["found"] for i in range(12)) == told.count(200)
         assert len(list(server.spool.glob("*.audio"))) == told.count(200)
         assert shutil.disk_usage(small_disk).free > RESERVE_BYTES // 2
+
+
+def test_samples_leave_room(launcher: Launcher, tmp_path: Path, small_disk: Path) -> None:
+    """A small file that is an hour long does not fill the disk with its samples: its caller is told to come again, its
+    job waits for room while others are served, and completes once there is some."""
+    long = craft.silent_flac(3600)
+    samples = 3601 * 16_000 * 2
+    with (
+        FakeServer(launcher, tmp_path, delay=0.05, DB_PATH=str(small_disk / "data" / "jobs.db")) as server,
+        Emptiest(small_disk) as disk,
+    ):
+        waits = server.submit(long, "long")["job_id"]
+        until(lambda: "job waits" in server.log)
+        answer = server.http.post(ROUTE, files={"file": long})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_full")
+        assert int(answer.headers["retry-after"]) >= 1
+        until(lambda: shutil.disk_usage(small_disk).free > RESERVE_BYTES + len(AUDIO))  # its decoder has ended
+        beside = server.submit(AUDIO, "beside")["job_id"]
+        assert server.wait([beside])[beside]["text"] == TEXT
+        assert server.job(waits)["status"] == "processing"
+        assert disk.least_free() > WORK_RESERVE_BYTES // 2
+        size = f"remount,size={RESERVE_BYTES + ROOM + samples}"
+        subprocess.run(["mount", "-o", size, str(small_disk)], check=True)
+        assert server.wait([waits])[waits]["duration"] == pytest.approx(3600, abs=1)
+        until(server.quiet)
+
+
+class Emptiest(threading.Thread):
+    """Watches the room on a disk during a block."""
+
+    def __init__(self, disk: Path) -> None:
+        super().__init__(daemon=True)
+        self._disk = disk
+        self._least = shutil.disk_usage(disk).free
+        self._enough = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._enough.wait(0.005):
+            self._least = min(self._least, shutil.disk_usage(self._disk).free)
+
+    def least_free(self) -> int:
+        """The least there was."""
+        return self._least
