@@ -1,4 +1,4 @@
-"""`stt-server transcribe`: audio files in, transcripts out, one after the other in this process."""
+"""`stt-server transcribe`: audio files in, transcripts out, one after the other; decoded as by the server, apart."""
 
 import glob
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stt_server import logs
 from stt_server.errors import SttError
+from stt_server.jobs.decoding import decoding_apart
 from stt_server.settings import forget_environment, load_settings
 from stt_server.speech.engines import load
 from stt_server.speech.formats import FORMATS, Rendering
@@ -99,11 +100,11 @@ def transcribe_files(
         batch.fail(pattern, "there is no such file")
     if not files:
         return 1
-    installed = verify(find_model(settings.model_path, settings.model_name))
-    engine = load(installed.folder, threads=settings.threads)
-    options = Options(model=installed.name, language=spoken)
-
-    for file in files:
+    longest = settings.max_audio_duration_secs
+    with decoding_apart(max_duration=longest) as preparation:
+        installed = verify(find_model(settings.model_path, settings.model_name))
+        engine = load(installed.folder, threads=settings.threads)
+        options = Options(model=installed.name, language=spoken)
 
         def recognise(path: Path) -> Transcript:
             with _progress(path.name) as show:
@@ -111,13 +112,15 @@ def transcribe_files(
                     path,
                     engine,
                     options,
-                    max_duration=settings.max_audio_duration_secs,
+                    max_duration=longest,
                     threads=settings.threads,
                     on_progress=show,
                     filename=path.name,
+                    preparation=preparation,
                 )
 
-        batch.run(file, recognise)
+        for file in files:
+            batch.run(file, recognise)
     return 1 if batch.failures else 0
 
 

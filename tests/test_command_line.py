@@ -8,9 +8,11 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +28,12 @@ from stt_server.speech.models import CHECKSUMS
 from stt_server.speech.processor import multiplies_exactly
 from stt_server.types import Segment, Span, Transcript
 from tests.assets import TINY_MODEL, needs_model
+from tests.faults.family import family
+from tests.faults.pressure import mapped_bytes
 from tests.hub import Hub, open_hub
+from tests.speech import craft
 from tests.speech.engines import models
+from tests.web.live import until
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = TINY_MODEL / "samples"
@@ -146,6 +152,52 @@ def test_several_files_have_headers_and_failures_do_not_stop_them(tmp_path: Path
     }
     assert len(failures) == 4
     assert ended.returncode == 1
+
+
+@needs_model
+def test_a_hostile_file_is_decoded_elsewhere(tmp_path: Path) -> None:
+    """One that has the decoder ask for gigabytes costs this process none, and only itself its transcript."""
+    bomb = tmp_path / "bomb.wav"
+    info = craft.chunk(b"LIST", b"INFO" + craft.chunk(b"ISFT", b"x" * 8, 0x7FFFFFF0), 0xFFFFFF00)
+    bomb.write_bytes(craft.wav(bytes(32_000), before=info))
+
+    def most_mapped(*files: Path) -> tuple[str, int]:
+        with started("transcribe", *files) as process:
+            most = 0
+            while process.poll() is None:
+                with suppress(OSError, IndexError):  # it has just ended
+                    most = max(most, mapped_bytes(process.pid))
+            assert process.stdout
+            return process.stdout.read(), most
+
+    _, usual = most_mapped(SAMPLES / "flite-slt.wav")
+    told, most = most_mapped(bomb, SAMPLES / "flite-slt.wav")
+    assert SAID["flite-slt.wav"] in told
+    assert most < usual + (1 << 30)
+
+
+@needs_model
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_it_is_stopped(tmp_path: Path, how: int) -> None:
+    """In the middle of a file, however it is stopped: no process goes on without it."""
+    (tmp_path / "long.flac").write_bytes(craft.silent_flac(3600, 192_000, 8))
+    with started("transcribe", tmp_path / "long.flac") as process:
+        until(lambda: len(family(process.pid)) >= 4)
+        members = family(process.pid)
+        process.send_signal(how)
+        assert process.wait(20) != 0
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in members[1:]), 10)
+
+
+def started(*arguments: object) -> "subprocess.Popen[str]":
+    """The program, running."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "stt_server", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(MODEL_PATH=TINY_MODEL),
+    )
 
 
 @needs_model

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,10 +19,10 @@ from stt_server.errors import AudioLost, BadAudio, BadRequest, Internal, Storage
 from stt_server.jobs import reports
 from stt_server.jobs.spool import DISK_FULL
 from stt_server.jobs.turns import TURN_SECS
-from stt_server.jobs.workers import Child, ChildGone
+from stt_server.jobs.workers import Child, ChildGone, begin
 from stt_server.speech.chunking import Window
 from stt_server.speech.confine import confine
-from stt_server.speech.transcribe import Prepared, prepare
+from stt_server.speech.transcribe import Preparation, Prepared, prepare
 from stt_server.types import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ CPU_SECS = 60.0
 """Processor time of a child, beside a tenth of the longest audio's duration."""
 MAX_STARTS = 3
 """Children given up before they had their orders."""
+GAVE_UP = "The audio could not be decoded: the decoder gave up on it."
 
 
 class DecoderDied(Exception):  # not an error of the tree: who asked for the decoding decides what it means
@@ -168,3 +169,29 @@ def _ours(error: Exception) -> SttError:
     # A fault of ours, not of the file. The traceback must be made here: it does not travel.
     log.error("decoder failed", exc_info=error)
     return Internal()
+
+
+# -- Without an event loop --------------------------------------------------------------------------
+
+
+@contextmanager
+def decoding_apart(*, max_duration: float) -> Iterator[Preparation]:
+    """Decoding in children for who has no event loop of his own. Call it early: they are made ready meanwhile."""
+    begin()
+    with asyncio.Runner() as runner:
+        decoder = Decoder(max_duration=max_duration)
+
+        def prepare_apart(audio: Path, container: str, pcm: Path) -> Iterator[Window | Prepared | float]:
+            items = decoder.decode(audio, container, pcm)
+            try:
+                while (item := runner.run(anext(items, None))) is not None:
+                    yield item
+            except DecoderDied:
+                raise BadAudio(GAVE_UP) from None
+            finally:
+                runner.run(items.aclose())
+
+        try:
+            yield prepare_apart
+        finally:
+            runner.run(decoder.close())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stt_server.errors import BadAudio, EngineFailed, StorageFull, SttError, WorkerCrashed
-from stt_server.jobs.decoding import Decoder, DecoderDied
+from stt_server.jobs.decoding import GAVE_UP, Decoder, DecoderDied
 from stt_server.jobs.recogniser import Recogniser, Task
 from stt_server.jobs.schedule import Work
 from stt_server.jobs.spool import Spool
@@ -27,7 +27,6 @@ from stt_server.types import DEFAULT_TENANT, Hypothesis, Options, Span, Transcri
 
 log = logging.getLogger(__name__)
 
-GAVE_UP = "The audio could not be decoded: the decoder gave up on it."
 MAX_CRASHES = 3
 """Times one window may kill the recogniser, and one file its decoder."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
@@ -30,6 +31,11 @@ _CONTEXT.set_forkserver_preload(["stt_server.__main__", "stt_server.jobs.decodin
 _PIPES = ThreadPoolExecutor(max_workers=1024, thread_name_prefix="pipe")
 """One thread for each live child, blocked on its pipe; made when needed. Their own pool: they must never wait for
 disk work."""
+
+
+def begin() -> None:
+    """Have the process that children come from import what they need, while this one does something else."""
+    forkserver.ensure_running()
 
 
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

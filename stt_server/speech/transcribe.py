@@ -38,6 +38,10 @@ class Prepared:
     """Seconds decoded."""
 
 
+Preparation = Callable[[Path, str, Path], Iterator[Window | Prepared | float]]
+"""`prepare` as it is called here, and perhaps run elsewhere: with the path of the samples, and its bound known."""
+
+
 def prepare(path: Path, container: str, pcm: BinaryIO, *, max_duration: float) -> Iterator[Window | Prepared | float]:
     """Decode a recording into `pcm` (16 kHz mono PCM16, little-endian) and cut it, in flat memory.
 
@@ -82,8 +86,9 @@ def transcribe(
     threads: int,
     on_progress: Callable[[float], None] | None = None,
     filename: str | None = None,
+    preparation: Preparation | None = None,
 ) -> Transcript:
-    """Transcribe a file in this process, `threads` windows at a time.
+    """Transcribe a file, `threads` windows at a time, in this process; its decoding where `preparation` has it done.
 
     `on_progress` is called with what part of the speech is done, [0, 1], once the file is decoded.
     Raises `BadAudio` and its kin, and `EngineFailed`.
@@ -94,11 +99,19 @@ def transcribe(
     with TemporaryDirectory(prefix="stt-") as folder:
         try:
             run = _Run(Path(folder) / "pcm", engine, options)
-            run.start(path, container, pool, max_duration=max_duration)
+            run.start((preparation or _here(max_duration))(path, container, run.pcm), pool)
             heard = run.collect(on_progress or (lambda _: None))
         finally:
             pool.shutdown(cancel_futures=True)
     return assemble(heard, duration=run.duration, options=options, model=options.model, gaps=tuple(run.gaps))
+
+
+def _here(max_duration: float) -> Preparation:
+    def run(path: Path, container: str, pcm: Path) -> Iterator[Window | Prepared | float]:
+        with pcm.open("wb") as samples:
+            yield from prepare(path, container, samples, max_duration=max_duration)
+
+    return run
 
 
 @dataclass
@@ -112,14 +125,13 @@ class _Run:
     gaps: list[Span] = field(default_factory=list)
     windows: list[tuple[Window, Future[Outcome]]] = field(default_factory=list)
 
-    def start(self, path: Path, container: str, pool: ThreadPoolExecutor, *, max_duration: float) -> None:
+    def start(self, items: Iterator[Window | Prepared | float], pool: ThreadPoolExecutor) -> None:
         """Decode the file; its windows are being recognised meanwhile."""
-        with self.pcm.open("wb") as pcm:
-            for item in prepare(path, container, pcm, max_duration=max_duration):
-                if isinstance(item, Window):
-                    self.windows.append((item, pool.submit(self._persist, item)))
-                elif isinstance(item, Prepared):
-                    self.duration = item.duration
+        for item in items:
+            if isinstance(item, Window):
+                self.windows.append((item, pool.submit(self._persist, item)))
+            elif isinstance(item, Prepared):
+                self.duration = item.duration
 
     def collect(self, on_progress: Callable[[float], None]) -> Hypothesis:
         """Wait for the windows, in order."""
