@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 AT_ONCE = 16
+"""Look-ups: the system's resolver blocks a thread for each."""
 
 
 def ask_system(host: str, port: int) -> list[str]:

@@ -39,7 +39,10 @@ MAX_RESTARTS = 5
 on whoever killed it."""
 
 
-HANG_SECS, HANGS_PER_SECOND = 60.0, 4.0
+HANG_SECS = 60.0
+"""Any window may take so long: the machine may be swapping."""
+HANGS_PER_SECOND = 4.0
+"""And so many more for each second of its audio: a slow core takes one."""
 
 
 def patience(span: Span) -> float:

@@ -15,6 +15,7 @@ from stt_server.jobs.stores import Store, Sweep
 log = logging.getLogger(__name__)
 
 INTERVAL = timedelta(hours=1)
+"""Between two passes."""
 JUMP = timedelta(days=1)
 """A larger step of the clock since the last pass is not believed at once, in either direction. A server that was
 off for so long looks the same, and waits the same hour."""

@@ -10,6 +10,7 @@ from stt_server.speech.language import parse_language
 from stt_server.types import Key, Options
 
 LONGEST_ID = 255
+"""Characters."""
 GRANULARITIES = frozenset({"segment", "word"})
 STREAMABLE = ("json", "text")
 """Formats that a stream of deltas can stand for; the others need the whole transcript."""

@@ -27,6 +27,7 @@ GRACEFUL_SECS = 5
 OPEN_FILES = 8192
 """Wanted: each connection is one, and each upload another. The usual limit is 1024."""
 HEADER_BYTES = 64 * 1024
+"""Of all headers of a request together."""
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 

@@ -22,6 +22,7 @@ from stt_server.types import DEFAULT_TENANT, JobStatus, Segment, Transcript
 log = logging.getLogger(__name__)
 
 BATCH = 500
+"""Rows taken over at a time."""
 UNKNOWN = "unknown"
 """Model of a text whose model nobody wrote down."""
 LATEST = 253_402_300_799
