@@ -177,6 +177,31 @@ def test_positions(launcher: Launcher, tmp_path: Path) -> None:
             seen = now
 
 
+def test_positions_while_others_come_and_go(launcher: Launcher, tmp_path: Path) -> None:
+    """Jobs ahead are erased, known ones asked for again, forced, spoilt and left in the middle: who waits only moves
+    forward, in order, and nobody twice to one place."""
+    with FakeServer(launcher, tmp_path, delay=0.15) as server:
+        done = server.submit(SHORT, "done")["job_id"]
+        server.wait([done])
+        jobs = [server.submit(SHORT, str(i))["job_id"] for i in range(60)]
+        seen = dict.fromkeys(jobs, len(jobs))
+        for i in range(10):
+            assert server.http.delete(f"{ROUTE}/{jobs.pop(7 + 4 * i % 40)}").json() == {"deleted": 1}
+            assert server.submit(SHORT, "59")["cached"] is True
+            server.submit(SHORT, "done", force="true")
+            assert server.http.post(ROUTE, files={"file": SHORT}).status_code == 200
+            assert server.http.post(ROUTE, files={"file": b"none"}).status_code == 400
+            body, head = form(("user_uuid", "user"), ("message_id", f"left-{i}"), ("file", ("a.wav", AUDIO, None)))
+            with Wire.to(server) as wire:
+                wire.send(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:20_000])
+            now = positions(server, jobs)
+            assert all(at <= seen[job_id] for job_id, at in now.items())
+            # Asked for one after the other, as above.
+            assert list(now.values()) == sorted(now.values())
+            seen |= now
+        assert {job["status"] for job in server.wait(jobs).values()} == {"completed"}
+
+
 def positions(server: ServerProcess, jobs: list[str]) -> dict[str, int]:
     """Of those that wait."""
     found = {job_id: server.http.get(f"{ROUTE}/{job_id}").json().get("queue_position") for job_id in jobs}
@@ -212,7 +237,12 @@ def test_five_hundred_lookups(tmp_path: Path) -> None:
         server.wait([done])
         for i in range(4):
             server.submit(speech_wav(900), f"long-{i}")
+        probe = threading.Thread(target=lambda: healthy.append(server.http.get("/health/live").status_code))
+        healthy: list[int] = []
+        probe.start()
         told = questions(server, f"{ROUTE}/lookup?user_uuid=user&message_id=done", 500)
+        probe.join()
+        assert healthy == [200]
         assert {answer.status for answer in told} == {200}
         assert all(done.encode() in answer.body for answer in told)
         assert server.http.get(f"{ROUTE}/status").json()["processing"]
