@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, status
 from starlette.responses import Response
 
-from stt_server.errors import JobFailed, TextExpired, UnsupportedOption
+from stt_server.errors import BadRequest, JobFailed, TextExpired, UnsupportedOption
 from stt_server.types import Job, JobStatus, Key
 from stt_server.web.answers import streamed, whole
 from stt_server.web.arrival import Arrival
@@ -140,6 +140,11 @@ async def erase(job_id: str, services: Parts, caller: Authenticated) -> DeletedB
 @router.delete("/transcriptions")
 async def erase_user(request: Request, services: Parts, caller: Authenticated) -> DeletedBody:
     """Erase everything of a user. Repeatable."""
+    if "message_id" in request.query_params:
+        raise BadRequest(
+            "This erases everything of the user. Erase one recording by its job's id, or leave `message_id` out.",
+            param="message_id",
+        )
     return _forgotten(services, await services.store.erase_user(caller.tenant, _queried_id(request, "user_uuid")))
 
 

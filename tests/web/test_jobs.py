@@ -136,6 +136,8 @@ def test_erasure(live: Live) -> None:
     assert delete(f"/v1/audio/transcriptions/{jobs[0]}").json() == {"deleted": 0}
     assert live.http.get(f"/v1/audio/transcriptions/{jobs[0]}").status_code == 404
     assert live.get("/v1/audio/transcriptions/lookup?user_uuid=gone&message_id=0") == {"found": False}
+    # Who names one message must not lose them all.
+    assert delete("/v1/audio/transcriptions?user_uuid=gone&message_id=1").status_code == 400
     assert delete("/v1/audio/transcriptions?user_uuid=gone").json() == {"deleted": 2}
     assert delete("/v1/audio/transcriptions?user_uuid=gone").json() == {"deleted": 0}
     assert delete("/v1/audio/transcriptions").status_code == 400
