@@ -3,10 +3,11 @@
 import json
 import logging
 import re
+import select
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the HTTP request being answered; every line logged meanwhile carries it."""
@@ -17,6 +18,8 @@ _SECRET = re.compile(
 )
 _BEARER = re.compile(r"(?P<name>bearer\s+)[^\s\"',;]+", re.IGNORECASE)
 _USERINFO = re.compile(r"(?P<name>\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
+_PIECE_CHARACTERS = 1024
+"""At most 4096 bytes, for which a pipe has room when it says that it has some."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
@@ -80,9 +83,32 @@ def _is_safe(record: logging.LogRecord) -> bool:
     return record.name.startswith("stt_server") or record.levelno >= logging.WARNING
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Leaves out what nobody reads: a log collector that stands still would stop the whole server."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line as far as somebody takes it."""
+        try:
+            line = self.format(record) + self.terminator
+            for at in range(0, len(line), _PIECE_CHARACTERS):
+                if _is_taken(self.stream):
+                    self.stream.write(line[at : at + _PIECE_CHARACTERS])
+                    self.flush()
+        except Exception:
+            self.handleError(record)
+
+
+def _is_taken(stream: TextIO) -> bool:
+    """Whether a piece can be written without waiting."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):
+        return True  # no file of the system, but one of a test's
+
+
 def configure(level: str = "info", style: Style = "text") -> None:
     """Send every line of this process to standard error, through the filters."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     handler.addFilter(_is_safe)
     root = logging.getLogger()

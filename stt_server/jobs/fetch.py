@@ -7,7 +7,6 @@ than its host.
 
 import asyncio
 import logging
-import shutil
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,7 +19,6 @@ import httpx
 
 from stt_server.errors import (
     StartupError,
-    StorageFull,
     SttError,
     TooLarge,
     UpstreamFailed,
@@ -32,7 +30,7 @@ from stt_server.errors import (
 from stt_server.jobs import certificates
 from stt_server.jobs.addresses import Address, Host, may_connect, parse_address, unmapped
 from stt_server.jobs.names import Lookup
-from stt_server.jobs.spool import RESERVE_BYTES, full_disk
+from stt_server.jobs.spool import RESERVE_BYTES, full_disk, require_room
 from stt_server.jobs.targets import Target, connectable, hint, parse, redirected, refused
 from stt_server.jobs.workers import off_loop
 
@@ -267,8 +265,7 @@ def _since(began: float) -> float:
 
 def _write(part: Path, mode: str, data: bytes) -> None:
     with full_disk():
-        if shutil.disk_usage(part.parent).free < RESERVE_BYTES + len(data):
-            raise StorageFull(retry_after=30)
+        require_room(part.parent, RESERVE_BYTES + len(data))
         with part.open(mode) as file:
             file.write(data)
 

@@ -113,7 +113,7 @@ class Recogniser:
                     group.create_task(self._feed(child))
                     group.create_task(self._watch(child))
                     group.create_task(self._collect(child))
-            except* ChildGone:
+            except* (ChildGone, Unavailable):
                 log.error("recogniser died", extra={"windows": len(self._in_hand), "status": child.exit_status})
             finally:
                 self._ready.clear()

@@ -32,6 +32,17 @@ def full_disk() -> Iterator[None]:
         raise
 
 
+def require_room(folder: Path, free_bytes: int) -> None:
+    """Raise `StorageFull` when less is free. A folder that somebody has cleared away is made again."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        free = shutil.disk_usage(folder).free
+    if free < free_bytes:
+        raise StorageFull(retry_after=30)
+
+
 class Spool:
     """One folder, made when it is missing."""
 
@@ -81,15 +92,11 @@ class Spool:
 
     def check_free(self, more_bytes: int = 0) -> None:
         """Raise `StorageFull` when `more_bytes` would eat into the reserve."""
-        self._check(RESERVE_BYTES + more_bytes)
+        require_room(self.folder, RESERVE_BYTES + more_bytes)
 
     def check_work(self, more_bytes: int = 0) -> None:
         """Raise `StorageFull` when `more_bytes` of samples would eat into their reserve."""
-        self._check(WORK_RESERVE_BYTES + more_bytes)
-
-    def _check(self, free_bytes: int) -> None:
-        if shutil.disk_usage(self.folder).free < free_bytes:
-            raise StorageFull(retry_after=30)
+        require_room(self.folder, WORK_RESERVE_BYTES + more_bytes)
 
 
 def _sync(path: Path) -> None:

@@ -6,16 +6,18 @@ one costs milliseconds. It talks over one pipe; when it is gone, for whatever re
 
 import asyncio
 import atexit
+import errno
 import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from pathlib import Path
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
@@ -38,9 +40,29 @@ def begin() -> None:
     forkserver.ensure_running()
 
 
+_SHORT = frozenset({errno.EAGAIN, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.ESTALE})
+
+
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run something slow (disk, large texts) in a thread."""
-    return await asyncio.to_thread(function, *args, **kwargs)
+    """Run something slow (disk, large texts) in a thread. Raises `Unavailable` where the system runs short."""
+    with shortage():
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+
+@contextmanager
+def shortage() -> Iterator[None]:
+    """Turn what the system says when it has no thread, memory or file to spare into `Unavailable`.
+
+    It passes, so it must not fail what was promised. The same for a disk that fails: whoever runs the server mends it.
+    """
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError) as error:
+        short = isinstance(error, MemoryError) or getattr(error, "errno", None) in _SHORT
+        if not short and "start new thread" not in str(error):
+            raise
+        log.warning("the system runs short", extra={"why": str(error) or "memory"})
+        raise Unavailable(retry_after=1) from error
 
 
 class ChildGone(Exception):  # not an error of the tree: who started it decides what it means
@@ -65,7 +87,8 @@ class Child:
         Raises `Unavailable` when the system has no process, memory or file to spare, or the fork server has just
         been killed: the next start brings another one.
         """
-        starting = asyncio.get_running_loop().run_in_executor(_PIPES, lambda: cls(target, *args))
+        with shortage():
+            starting = asyncio.get_running_loop().run_in_executor(_PIPES, lambda: cls(target, *args))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -73,6 +96,8 @@ class Child:
             raise
         except (OSError, EOFError) as error:
             log.warning("no process could be started", extra={"why": str(error)})
+            if isinstance(error, FileNotFoundError):
+                _find_another_place()
             raise Unavailable(retry_after=1) from error
 
     @property
@@ -87,10 +112,7 @@ class Child:
 
     async def send(self, message: object) -> None:
         """Send one picklable message. Raises `ChildGone`."""
-        try:
-            await asyncio.get_running_loop().run_in_executor(_PIPES, self._pipe.send, message)
-        except OSError as error:
-            raise ChildGone from error
+        await self._wait_for(partial(self._pipe.send, message))
 
     async def receive(self) -> Any:
         """Wait for the next message. Raises `ChildGone`."""
@@ -111,8 +133,10 @@ class Child:
         return await _within(seconds, self._wait_for(partial(self._pipe.recv_bytes, most)))
 
     async def _wait_for(self, message: Callable[[], T]) -> T:
+        with shortage():
+            waiting = asyncio.get_running_loop().run_in_executor(_PIPES, message)
         try:
-            return await asyncio.get_running_loop().run_in_executor(_PIPES, message)
+            return await waiting
         except (EOFError, OSError) as error:
             raise ChildGone from error
 
@@ -127,7 +151,11 @@ class Child:
     async def close(self) -> None:
         """End the process and give back what it held."""
         self.kill()
-        await asyncio.get_running_loop().run_in_executor(_PIPES, self._process.join)
+        try:
+            await asyncio.get_running_loop().run_in_executor(_PIPES, self._process.join)
+        except RuntimeError:  # no thread to wait in
+            while self._process.is_alive():  # noqa: ASYNC110 -- it has been killed
+                await asyncio.sleep(0.01)
         self._process.close()
         self._pipe.close()
         self._closed = True
@@ -152,6 +180,22 @@ def _end_unwanted(starting: "asyncio.Future[Child]") -> None:
     """A child that somebody was waiting for who has left."""
     if not starting.cancelled() and not starting.exception():
         starting.result().kill()
+
+
+def _find_another_place() -> None:
+    """Have the next start make a fork server in a new folder, where its own is gone.
+
+    Its socket lies among the temporary files, which some systems clear of what is ten days old.
+    """
+    server: Any = forkserver._forkserver  # it has no public way to be told
+    address = server._forkserver_address
+    if address and not Path(address).exists():
+        current: Any = multiprocessing.current_process()
+        current._config["tempdir"] = None
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+            # Until it has ended the next start would take it for alive; which is also who buries it.
+            os.waitid(os.P_PID, server._forkserver_pid, os.WEXITED | os.WNOWAIT)
 
 
 def _kill_children() -> None:

@@ -17,6 +17,7 @@ import aiosqlite
 
 from stt_server.errors import StorageBusy, StorageFull, StoreBroken, SttError
 from stt_server.jobs.stores import legacy, migrations
+from stt_server.jobs.workers import off_loop
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -102,6 +103,7 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._lock = lock
+        self._identity = _identity(path)
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
@@ -157,6 +159,7 @@ class Database:
         except TimeoutError:
             raise StorageBusy from None
         try:
+            await self._check_identity()
             with border(self._path):
                 result = await self._transact(work, deadline)
             self._unclean |= scrub and bool(result)
@@ -165,6 +168,13 @@ class Database:
             return result
         finally:
             self._turn.release()
+
+    async def _check_identity(self) -> None:
+        """SQLite goes on writing to a file that has been removed or replaced. What it keeps there is lost."""
+        if await off_loop(_identity, self._path) != self._identity:
+            raise StoreBroken(
+                f"The database {self._path} was removed or replaced while in use. Start the server again."
+            )
 
     async def _transact(self, work: Callable[[aiosqlite.Connection], Awaitable[T]], deadline: float) -> T:
         try:
@@ -230,6 +240,15 @@ async def _claim(path: Path, busy_secs: float) -> BinaryIO:
             raise StoreBroken(f"The database {path} is in use by another server.") from None
         raise
     return lock
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one in its place."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make(path: Path) -> BinaryIO:
