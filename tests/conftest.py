@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 # As the command line does, before numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# As the package does; some tests import the library first.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import pytest
 

@@ -15,7 +15,7 @@ import pytest
 from tests.assets import needs_model
 from tests.faults.bombs import BOMBS
 from tests.faults.hosts import Host, hosting
-from tests.faults.wire import CHUNKED, Wire, chunks, form, sized
+from tests.faults.wire import CHUNKED, Wire, chunks, form, sized, told
 from tests.real.process import ROUTE, ServerProcess
 from tests.sounds import SAMPLE, speech_wav
 from tests.web.live import until
@@ -210,6 +210,17 @@ def test_secrets_and_words_come_out_nowhere(server: ServerProcess, host: Host, t
         told = (answer.text + str(answer.headers)).lower()
         assert not [secret for secret in (*secrets, PROMPT.encode(), *SPOKEN) if secret.decode() in told], told
     assert {answer.status_code for answer in visitor.answers} >= {200, 400, 401, 404, 502}
+
+
+def test_nobody_is_reported_to(tmp_path: Path) -> None:
+    """A library that would tell its maker about this machine gathers nothing: neither in its home nor beside."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with ServerProcess(tmp_path, HOME=str(home), TMPDIR=str(home)) as server:
+        server.ready()
+        assert told(server.http.post(ROUTE, files={"file": VOICEMAIL})) is None
+        gathered = [path.name for path in home.rglob("*") if not path.is_dir() and not path.is_socket()]
+        assert gathered == []
 
 
 def test_the_log_of_an_ordinary_day_says_enough(server: ServerProcess, host: Host) -> None:
