@@ -223,6 +223,9 @@ def _handle_of(pid: int | None) -> int | None:
 
 def _main(logging_as: tuple[str, logs.Style], target: Callable[..., None], pipe: Connection, *args: object) -> None:
     logs.configure(*logging_as)
+    # When memory runs out, the kernel ends a child first, whom the server survives.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
     # Both reach the whole process group (Ctrl-C, systemd); only the server decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -260,6 +260,17 @@ def test_a_hung_recogniser_of_a_dead_fork_server(server: FakeServer) -> None:
     assert all_completed(server, [server.submit(AUDIO, "next")["job_id"]])
 
 
+def test_the_kernel_takes_the_children_first(server: FakeServer) -> None:
+    """When memory runs out, one of them is ended before the server is."""
+    server.http.post(ROUTE, files={"file": AUDIO})
+
+    def worth(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    for pid in (server.recogniser(), *until(lambda: decoders(server))):
+        assert worth(pid) > worth(server.pid)
+
+
 def test_everything_killed_but_the_server(server: FakeServer) -> None:
     """It starts all that it needs again."""
     jobs = [server.submit(AUDIO, str(i))["job_id"] for i in range(10)]

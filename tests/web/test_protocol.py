@@ -119,6 +119,18 @@ def test_an_answer_takes_its_time(start: Start) -> None:
     assert live.http.post("/v1/audio/transcriptions", content=body, headers={"Content-Type": kind}).status_code == 200
 
 
+def test_an_answer_that_is_not_taken(hasty: Live) -> None:
+    """It is not kept for ever for a client that does not read."""
+    job = hasty.job(speech_wav(300), "long")["job_id"]
+    hasty.ended(job)
+    ask = f"GET /v1/audio/transcriptions/{job}/result?response_format=verbose_json HTTP/1.1\r\nHost: x\r\n\r\n"
+    with hasty.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        connection.sendall(ask.encode() * 500)
+        with pytest.raises(OSError, match=r"reset|[Pp]ipe"):
+            trickle(connection, b"\r\n")
+
+
 def test_bytes_after_the_answer(hasty: Live) -> None:
     """A refused upload is taken to its end for a while, so that the client reads why, and then dropped."""
     with hasty.socket() as connection:
