@@ -191,7 +191,7 @@ def test_samples_leave_room(launcher: Launcher, tmp_path: Path, small_disk: Path
         assert disk.least_free() > WORK_RESERVE_BYTES // 2
         size = f"remount,size={RESERVE_BYTES + ROOM + samples}"
         subprocess.run(["mount", "-o", size, str(small_disk)], check=True)
-        assert server.wait([waits])[waits]["duration"] == pytest.approx(3600, abs=1)
+        assert server.wait([waits], 180)[waits]["duration"] == pytest.approx(3600, abs=1)
         until(server.quiet)
 
 
