@@ -77,7 +77,7 @@ class Campaign:
             ]
             for client in clients:
                 client.start()
-            until(lambda: self.report.jobs >= enough)
+            until(lambda: self.report.jobs >= enough, 600)
             time.sleep(self._chance.uniform(0, 0.1))
             server.kill()
             for client in clients:
@@ -101,7 +101,7 @@ class Campaign:
         if whim < 0.1:
             self._submit(server, recording)
         elif whim < 0.25:
-            until(lambda: server.job(recording.told)["status"] == "completed")
+            until(lambda: server.job(recording.told)["status"] == "completed", 600)
             self._submit(server, recording, force="true")
         elif whim < 0.35:
             self._erase(server, recording)

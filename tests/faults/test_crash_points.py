@@ -150,7 +150,14 @@ class Erasure:
         self.jobs = [server.submit(AUDIO[TEXT], "canary-done", user_uuid=f"user-{number}")["job_id"]]
         server.wait(self.jobs)
         self.jobs += [server.submit(AUDIO[TEXT], "canary", user_uuid=f"user-{number}", prompt="hang")["job_id"]]
-        until(lambda: any(path.stat().st_size == PCM_BYTES for path in server.spool.glob("*.pcm")))
+        until(lambda: self._decoded(server.spool))
+
+    @staticmethod
+    def _decoded(spool: Path) -> bool:
+        try:
+            return any(path.stat().st_size == PCM_BYTES for path in spool.glob("*.pcm"))
+        except FileNotFoundError:  # the first job's, which is going
+            return False
 
     def do(self, server: FakeServer, number: int) -> None:
         self._erase(server, number)
