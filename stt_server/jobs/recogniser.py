@@ -224,6 +224,9 @@ def _serve(pipe: Connection, engine: Engine, threads: int) -> None:
             outcome = engine.recognise([read_window(pcm, span)], options)[0]
         except SttError as error:
             outcome = error
+        except FileNotFoundError:
+            log.info("window without samples: its recording was erased")
+            outcome = EngineFailed()
         except Exception as error:
             log.error("window failed", exc_info=error)
             outcome = EngineFailed()
