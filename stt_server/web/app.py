@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
 from stt_server import __version__
 from stt_server.errors import (
@@ -106,12 +107,23 @@ async def _on_unknown_route(request: Request, error: Exception) -> Response:
     where = f"{request.method} {request.url.path}"
     if found.status_code == 405:
         answer = refusal(MethodNotAllowed(f"{where}: this address does not answer that method."))
+        answer.headers["Allow"] = _methods(request)
     elif found.status_code == 404:
         answer = refusal(NotFound(f"{where}: there is nothing at this address."))
     else:
         answer = refusal(BadRequest(found.detail))
-    answer.headers.update(found.headers or {})
     return answer
+
+
+def _methods(request: Request) -> str:
+    """All that the address answers. The router itself names those of its first route only."""
+    routes = [*transcriptions.router.routes, *system.router.routes, *request.app.routes]
+    there = [
+        route.methods or ()
+        for route in routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return ", ".join(sorted({method for methods in there for method in methods}))
 
 
 # -- Parts -----------------------------------------------------------------------------------------

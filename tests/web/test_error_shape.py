@@ -110,6 +110,24 @@ def test_unknown_addresses(live: Live) -> None:
         assert ("allow" in answer.headers) is (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/audio/transcriptions", "DELETE, POST"),
+        ("/v1/audio/transcriptions/some-job", "DELETE, GET"),
+        ("/v1/audio/translations", "POST"),
+        ("/v1/models/org%2Fname", "GET"),
+        ("/health", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_those_there_are(live: Live, path: str, methods: str) -> None:
+    """`Allow` names every method of the address, not only those of the first function behind it."""
+    answer = live.http.request("PATCH", path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == methods
+
+
 def test_every_answer_has_the_headers(live: Live) -> None:
     """Good or bad, each has an id of its own, the time taken and the version."""
     seen = set()
