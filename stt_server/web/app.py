@@ -226,6 +226,8 @@ def create_app(
         # The pages that show the description load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # Behind a proxy with TLS they would lead to plain HTTP.
+        redirect_slashes=False,
         middleware=[
             Middleware(Frame),
             Middleware(Cors, origins=settings.cors_origins),

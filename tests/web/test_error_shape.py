@@ -128,6 +128,14 @@ def test_another_method_is_told_those_there_are(live: Live, path: str, methods: 
     assert answer.headers["allow"] == methods
 
 
+def test_a_slash_too_many_is_an_address_that_is_not_there(live: Live) -> None:
+    """Behind a proxy with TLS a redirect would lead to plain HTTP, and it would be no answer in the error shape."""
+    for method, path in (("POST", "/v1/audio/transcriptions/"), ("GET", "/health/")):
+        answer = live.http.request(method, path)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "not_found"
+
+
 def test_every_answer_has_the_headers(live: Live) -> None:
     """Good or bad, each has an id of its own, the time taken and the version."""
     seen = set()
