@@ -99,7 +99,7 @@ class Arrival:
         return await self._conclude()
 
     def _add(self, field: Text) -> None:
-        if field.name == "file":
+        if field.name == "file" and field.value.strip():
             raise BadRequest("[body -> file] must be a file, sent with a file name. It is text.", param="file")
         self._form.add(field.name, field.value)
 

@@ -49,6 +49,7 @@ def refused(live: Live, *parts: Part, path: str = "/v1/audio/transcriptions") ->
         [("file", ("upload", AUDIO, "application/octet-stream"))],
         [("file", (None, AUDIO, "audio/wav"))],
         [("other", ("x.bin", b"zzz" * 9999, None)), FILE],
+        [("file", ""), FILE],
     ],
     ids=short,
 )
@@ -114,6 +115,8 @@ def test_a_body_without_a_length(live: Live) -> None:
         ([], 400, None, "bad_request"),
         ([("model", "whisper-1")], 400, None, "bad_request"),
         ([("file", "just text")], 400, "file", "bad_request"),
+        ([("file", "")], 400, None, "bad_request"),
+        ([("file", " "), ("url", "ftp://example.com/a.wav")], 400, "url", "invalid_url"),
         ([("file", ("a.wav", b"", "audio/wav"))], 400, "file", "invalid_audio"),
         ([("file", ("", b"", "application/octet-stream"))], 400, None, "bad_request"),
         ([("file", ("a.wav", b"I am text. " * 1000, "audio/wav"))], 400, "file", "invalid_audio"),
