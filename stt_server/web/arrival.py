@@ -100,7 +100,7 @@ class Arrival:
 
     def _add(self, field: Text) -> None:
         if field.name == "file" and field.value.strip():
-            raise BadRequest("[body -> file] must be a file, sent with a file name. It is text.", param="file")
+            raise BadRequest("[body -> file] must be a file, sent with a file name. It is text.")
         self._form.add(field.name, field.value)
 
     async def _begin(self, filename: str) -> None:

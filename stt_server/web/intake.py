@@ -99,7 +99,7 @@ async def _urlencoded(request: Request) -> list[Piece]:
 
 
 def _too_large(max_file_bytes: int) -> TooLarge:
-    return TooLarge(f"The upload is larger than this server accepts ({max_file_bytes} bytes).", param="file")
+    return TooLarge(f"The upload is larger than this server accepts ({max_file_bytes} bytes).")
 
 
 class _Form:

@@ -30,7 +30,7 @@ class Upload:
         """Take the next bytes. Raises `TooLarge`, `BadAudio` and `StorageFull`."""
         self.size += len(data)
         if self.size > self._max_bytes:
-            raise TooLarge(f"The file is larger than this server accepts ({self._max_bytes} bytes).", param="file")
+            raise TooLarge(f"The file is larger than this server accepts ({self._max_bytes} bytes).")
         self._buffer += data
         if not self.container and len(self._buffer) >= SNIFF_BYTES:
             self._sniff()
