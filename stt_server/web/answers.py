@@ -94,9 +94,7 @@ def _done(transcript: Transcript, rendering: Rendering) -> str:
     """As OpenAI's: its `usage` could only be in tokens, so there is none."""
     body = FORMATS["json"].render(transcript, rendering)
     assert isinstance(body, dict)
-    return _frame(
-        {"type": "transcript.text.done", **{name: body[name] for name in ("text", "logprobs") if name in body}}
-    )
+    return _frame({"type": "transcript.text.done"} | {name: value for name, value in body.items() if name != "usage"})
 
 
 def _frame(event: Mapping[str, Any]) -> str:

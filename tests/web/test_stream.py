@@ -48,6 +48,15 @@ def test_logprobs(live: Live) -> None:
     assert [token["token"] for token in done["logprobs"]] == [" w1", " w2"]
 
 
+def test_a_gap_is_told(live: Live) -> None:
+    """A stretch that could not be recognised is in the last event: no listener takes the text for the whole."""
+    answer = live.post(STREAM, ("prompt", "refuse-first"), audio(speech_wav(60)))
+    done = frames(answer.text)[-2]
+    assert done["gaps"][0]["start"] < done["gaps"][0]["end"]
+    whole = live.post(("prompt", "refuse-first"), audio(speech_wav(60))).json()
+    assert (done["text"], done["gaps"]) == (whole["text"], whole["gaps"])
+
+
 def test_silence(live: Live) -> None:
     """Nothing said is an empty text, not an error and not a hang."""
     assert frames(live.post(STREAM, audio(silent_wav(3))).text) == [
