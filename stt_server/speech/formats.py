@@ -43,7 +43,7 @@ def json(transcript: Transcript, rendering: Rendering) -> dict[str, Any]:
     """`{text, usage, logprobs?, gaps?}`."""
     body: dict[str, Any] = {"text": transcript.text, "usage": _usage(transcript)}
     if rendering.logprobs:
-        body["logprobs"] = [_logprob(token) for part in transcript.segments for token in part.tokens]
+        body["logprobs"] = [entry for part in transcript.segments for entry in logprobs(part.tokens)]
     return body | _gaps(transcript)
 
 
@@ -109,6 +109,14 @@ def delta(words: Sequence[Word], *, first: bool) -> str:
     return "".join(word.text if first and i == 0 else f" {word.text}" for i, word in enumerate(words))
 
 
+def logprobs(tokens: Sequence[Token]) -> list[dict[str, Any]]:
+    """Tokens with their probabilities, of a whole transcript or of a piece."""
+    return [
+        {"token": token.text, "logprob": _number(token.logprob, 6), "bytes": list(token.text.encode())}
+        for token in tokens
+    ]
+
+
 def _usage(transcript: Transcript) -> dict[str, Any]:
     return {"type": "duration", "seconds": math.ceil(_number(transcript.duration))}
 
@@ -117,17 +125,13 @@ def _gaps(transcript: Transcript) -> dict[str, Any]:
     return {"gaps": [_times(gap) for gap in transcript.gaps]} if transcript.gaps else {}
 
 
-def _logprob(token: Token) -> dict[str, Any]:
-    return {"token": token.text, "logprob": _number(token.logprob, 6), "bytes": list(token.text.encode())}
-
-
 def _segment(number: int, segment: Segment) -> dict[str, Any]:
     """The ten fields, each always a number, a list or text: the AI SDK refuses an answer that lacks one.
 
     `seek` is the segment's start in Whisper's frames of 10 ms. `temperature` is that of greedy decoding, and
     `no_speech_prob` that of audio the speech detector has let through: this kind of model computes neither.
     """
-    logprobs = [token.logprob for token in segment.tokens]
+    own = [token.logprob for token in segment.tokens]
     times = _times(segment)
     return {
         "id": number,
@@ -136,7 +140,7 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         "text": f" {segment.text}",
         "tokens": [token.id for token in segment.tokens],
         "temperature": 0.0,
-        "avg_logprob": _number(sum(logprobs) / len(logprobs), 6) if logprobs else 0.0,
+        "avg_logprob": _number(sum(own) / len(own), 6) if own else 0.0,
         "compression_ratio": _compression_ratio(segment.text),
         "no_speech_prob": 0.0,
     }

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from stt_server.errors import SttError
 from stt_server.jobs.tickets import Ticket
 from stt_server.jobs.workers import off_loop
-from stt_server.speech.formats import FORMATS, Rendering, delta
+from stt_server.speech.formats import FORMATS, Rendering, delta, logprobs
 from stt_server.types import Hypothesis, Transcript
 from stt_server.web.schemas import error_body
 from stt_server.web.waiting import unless_gone
@@ -69,19 +69,20 @@ class EventStream(Response):
 
     async def _frames(self) -> AsyncIterator[str]:
         try:
-            async for text in self._deltas():
-                yield _frame({"type": "transcript.text.delta", "delta": text})
+            async for event in self._deltas():
+                yield _frame(event)
             yield await off_loop(_done, await self._ticket.result(), self._rendering)
             yield "data: [DONE]\n\n"
         except SttError as error:
             yield _frame(error_body(error).model_dump())
 
-    async def _deltas(self) -> AsyncIterator[str]:
+    async def _deltas(self) -> AsyncIterator[dict[str, Any]]:
         nothing_yet = True
         async for part in self._all_parts():
             if text := delta(part.words, first=nothing_yet):
                 nothing_yet = False
-                yield text
+                more = {"logprobs": logprobs(part.tokens)} if self._rendering.logprobs else {}
+                yield {"type": "transcript.text.delta", "delta": text, **more}
 
     async def _all_parts(self) -> AsyncIterator[Hypothesis]:
         if self._first is not None:

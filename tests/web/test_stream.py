@@ -48,6 +48,17 @@ def test_logprobs(live: Live) -> None:
     assert [token["token"] for token in done["logprobs"]] == [" w1", " w2"]
 
 
+def test_logprobs_of_a_piece(live: Live) -> None:
+    """Each piece brings those of its own tokens; put together they are those of the whole text."""
+    answer = live.post(STREAM, ("include[]", "logprobs"), audio(speech_wav(30)))
+    *deltas, done, _ = frames(answer.text)
+    assert len(deltas) > 1
+    assert [token for delta in deltas for token in delta["logprobs"]] == done["logprobs"]
+    assert all(
+        "".join(token["token"] for token in delta["logprobs"]).strip() == delta["delta"].strip() for delta in deltas
+    )
+
+
 def test_a_gap_is_told(live: Live) -> None:
     """A stretch that could not be recognised is in the last event: no listener takes the text for the whole."""
     answer = live.post(STREAM, ("prompt", "refuse-first"), audio(speech_wav(60)))
