@@ -28,6 +28,8 @@ class Rendering:
     """`word` and `segment`; for verbose_json. Empty means segment."""
     logprobs: bool = False
     """For json: list every token with its probability."""
+    languages: bool = False
+    """For json: name the language, in a list, as `gpt-transcribe` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,12 @@ class Format:
 
 
 def json(transcript: Transcript, rendering: Rendering) -> dict[str, Any]:
-    """`{text, usage, logprobs?, gaps?}`."""
+    """`{text, usage, logprobs?, languages?, gaps?}`."""
     body: dict[str, Any] = {"text": transcript.text, "usage": _usage(transcript)}
     if rendering.logprobs:
         body["logprobs"] = [entry for part in transcript.segments for entry in logprobs(part.tokens)]
+    if rendering.languages:
+        body["languages"] = [{"code": transcript.language}] if transcript.language else []
     return body | _gaps(transcript)
 
 

@@ -14,6 +14,8 @@ LONGEST_ID = 255
 GRANULARITIES = frozenset({"segment", "word"})
 STREAMABLE = ("json", "text")
 """Formats that a stream of deltas can stand for; the others need the whole transcript."""
+NAMES_LANGUAGES = "gpt-transcribe"
+"""Of OpenAI's models, the one whose `json` has `languages`. LiveKit's plugin reads them."""
 DIARIZATION_FIELDS = ("known_speaker_names", "known_speaker_references")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -99,7 +101,11 @@ class Form:
         include = self.listed("include")
         if set(include) - {"logprobs"}:
             raise UnsupportedOption("`include` can only be `logprobs`.", param="include")
-        return Rendering(granularities or frozenset({"segment"}), logprobs=bool(include))
+        return Rendering(
+            granularities or frozenset({"segment"}),
+            logprobs=bool(include),
+            languages=self.get("model") == NAMES_LANGUAGES,
+        )
 
     def _refuse_diarization(self) -> None:
         if any(self.listed(name) for name in DIARIZATION_FIELDS):

@@ -59,6 +59,12 @@ def test_json() -> None:
     }
 
 
+def test_json_with_languages() -> None:
+    """Their codes when asked for: none when nobody knows."""
+    assert render("json", SAID, Rendering(languages=True))["languages"] == [{"code": "en"}]
+    assert render("json", NOTHING, Rendering(languages=True))["languages"] == []
+
+
 def test_verbose_json_has_segments_by_default() -> None:
     """The ten fields of each segment, the language by its name, and no words unless asked for."""
     assert render("verbose_json", SAID) == {

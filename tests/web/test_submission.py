@@ -82,6 +82,15 @@ def test_granularities_alone_do_no_harm(live: Live) -> None:
     assert live.post(("timestamp_granularities[]", "word"), FILE).json()["text"] == TEXT
 
 
+def test_gpt_transcribe_names_the_language(live: Live) -> None:
+    """Clients that know this model read `languages`; of the others OpenAI's answer has none."""
+    new, french = ("model", "gpt-transcribe"), ("language", "fr")
+    assert live.post(new, french, FILE).json()["languages"] == [{"code": "fr"}]
+    assert '"languages":[{"code":"fr"}]' in live.post(new, french, ("stream", "true"), FILE).text
+    assert live.post(new, FILE).json()["languages"] == []
+    assert "languages" not in live.post(french, FILE).json()
+
+
 def test_the_format_may_stand_in_the_query(live: Live) -> None:
     """`?response_format=` is the same as the field, and an empty one is none."""
     path = "/v1/audio/transcriptions?response_format="
