@@ -207,14 +207,14 @@ FORM_FIELDS: dict[str, dict[str, Any]] = {
     "message_id": _text("With `user_uuid`: makes this a job."),
     "force": {"type": "boolean", "description": "Transcribe a known job again; its result stays until then."},
     "model": _text("An id of `/v1/models`. Default: the installed one."),
-    "language": _text("ISO 639 code or English name. Default: guessed from the text."),
+    "language": _text("ISO 639 code or English name, for verbose_json. It does not steer the recognition."),
     "response_format": _text("Default json.", enum=list(FORMATS)),
     "timestamp_granularities[]": _list("For verbose_json.", {"type": "string", "enum": sorted(GRANULARITIES)}),
     "include[]": _list("For json.", {"type": "string", "enum": ["logprobs"]}),
     "stream": {"type": "boolean", "description": "Send the text in pieces, as server-sent events."},
     "temperature": {"type": "number", "minimum": 0, "maximum": 1, "description": "Has no effect."},
-    "prompt": _text("Text that came before."),
-    "keywords[]": _list("Words that are likely."),
+    "prompt": _text("Has no effect: the model takes none."),
+    "keywords[]": _list("Has no effect: the model takes none."),
     "chunking_strategy": _text("Has no effect: long audio is always cut in pauses."),
 }
 """Every field that is read, or accepted on purpose."""

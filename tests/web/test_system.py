@@ -120,7 +120,7 @@ def test_models(live: Live) -> None:
 
 
 def test_the_description(live: Live) -> None:
-    """It names every address and every field of the form, and no page loads scripts from elsewhere."""
+    """It names every address, every field and which have no effect; no page loads scripts from elsewhere."""
     schema = live.get("/openapi.json")
     assert {
         "/v1/audio/transcriptions",
@@ -136,5 +136,7 @@ def test_the_description(live: Live) -> None:
     } == set(schema["paths"])
     body = schema["paths"]["/v1/audio/transcriptions"]["post"]["requestBody"]
     assert set(body["content"]["multipart/form-data"]["schema"]["properties"]) == set(FORM_FIELDS)
+    for name in ("prompt", "keywords[]", "temperature", "chunking_strategy"):
+        assert "no effect" in FORM_FIELDS[name]["description"].lower(), name
     for path in ("/docs", "/redoc"):
         assert live.http.get(path).status_code == 404
