@@ -143,7 +143,7 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         lines = (
-            f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}".lstrip(": ")
+            f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}".lstrip(": ")
             for e in error.errors(include_input=False, include_url=False)
         )
         raise StartupError("Settings are not valid. " + "; ".join(lines)) from None
