@@ -71,7 +71,7 @@ def serve(
 
 @app.command()
 def transcribe(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Audio files, or patterns like '*.wav'.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Audio files, or patterns like '*.wav'.")],
     response_format: Annotated[
         Literal["json", "text", "srt", "vtt", "verbose_json"], typer.Option("--format", "-f", help="What to write.")
     ] = "text",

@@ -87,6 +87,7 @@ def test_the_program_says_what_it_can_and_which_it_is() -> None:
     shown = stt_server("--help").stdout
     for command in ("serve", "transcribe", "download", "check"):
         assert command in shown
+    assert "{FILE}...\n" in stt_server("transcribe", "--help").stdout
 
 
 def test_the_installed_command_is_the_same_program() -> None:
