@@ -89,7 +89,7 @@ class Arrival:
             async for piece in body:
                 match piece:
                     case Text():
-                        self._add(piece)
+                        self._form.add(piece.name, piece.value)
                     case FileStart():
                         if audio := piece.field == "file":
                             await self._begin(piece.name)
@@ -97,11 +97,6 @@ class Arrival:
                         if audio:
                             await self._write(piece.data)
         return await self._conclude()
-
-    def _add(self, field: Text) -> None:
-        if field.name == "file" and field.value.strip():
-            raise BadRequest("[body -> file] must be a file, sent with a file name. It is text.")
-        self._form.add(field.name, field.value)
 
     async def _begin(self, filename: str) -> None:
         """The audio begins: refuse now what is refused anyway."""

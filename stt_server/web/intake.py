@@ -95,7 +95,15 @@ async def _urlencoded(request: Request) -> list[Piece]:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError as error:
         raise BadRequest("The form cannot be read: too many fields, or not in UTF-8.") from error
+    for name, value in pairs:
+        _check_text(name, value.encode())
     return [Text(name, value) for name, value in pairs]
+
+
+def _check_text(name: str, data: bytes) -> None:
+    """The audio must not be text. An empty field is like none."""
+    if name == "file" and data.strip():
+        raise BadRequest("[body -> file] must be a file: what was sent has no file name.")
 
 
 def _too_large(max_file_bytes: int) -> TooLarge:
@@ -175,6 +183,7 @@ class _Form:
         if self._field is None:
             self._found.append(FileBytes(data[start:end]))
             return
+        _check_text(self._field, data[start:end])
         self._text += data[start:end]
         if len(self._text) > MAX_FIELD_BYTES:
             raise BadRequest(f"The field is longer than {MAX_FIELD_BYTES} bytes.", param=self._field)

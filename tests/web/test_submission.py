@@ -165,6 +165,14 @@ def test_what_is_refused(live: Live, parts: list[Part], status: int, param: str 
     assert until(lambda: live.spool == [])
 
 
+@pytest.mark.parametrize("content", [b"just text", AUDIO[:3000], b"x" * 100_000], ids=short)
+def test_a_file_sent_as_a_field(live: Live, content: bytes) -> None:
+    """`curl -F file=<a.wav`, and forms written by hand: what is missing is said, not that a field is too long."""
+    error = live.post(("file", content)).json()["error"]
+    assert "[body -> file]" in error["message"]
+    assert "file name" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
@@ -179,6 +187,7 @@ def test_what_is_refused(live: Live, parts: list[Part], status: int, param: str 
         (b"--XX\r\nX: " + b"y" * 9000 + b"\r\n\r\nzzz\r\n--XX--\r\n", "multipart/form-data; boundary=XX"),
         (b"--XX\r\n", "multipart/form-data; boundary=" + "X" * 300),
         (b"url=%ff", "application/x-www-form-urlencoded"),
+        (b"file=a.wav&url=http://example.com/", "application/x-www-form-urlencoded"),
         (b"url=" + b"x" * 70_000, "application/x-www-form-urlencoded"),
     ],
     ids=short,
