@@ -191,6 +191,13 @@ def _storage(settings: Settings) -> Row:
 
 
 def _settings(settings: Settings) -> Iterator[Row]:
+    from stt_server.web.app import make_fetcher, read_keys
+
+    for read in (read_keys, make_fetcher):
+        try:
+            read(settings)
+        except SttError as error:
+            yield Row("settings", error.message, Verdict.BAD)
     if ignored := ignored_settings():
         yield Row("settings", f"{', '.join(ignored)}: set, and without meaning here", Verdict.DOUBTFUL)
     if not settings.api_keys and settings.host not in LOOPBACK:

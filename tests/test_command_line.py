@@ -523,8 +523,18 @@ def test_a_damaged_model_fails_the_check_and_the_rest_is_still_checked(tmp_path:
     assert ended.stdout.endswith("Not working: model.\n")
 
 
-def test_settings_that_would_stop_the_server_fail_the_check() -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("HOST", "0.0.0.0", "API_KEYS"),
+        ("API_KEYS", ":hunter2", "API_KEYS"),
+        ("FETCH_ALLOW_HOSTS", "https://pbx.example/", "FETCH_ALLOW_HOSTS"),
+        ("FETCH_CA_BUNDLE", "nowhere.pem", "FETCH_CA_BUNDLE"),
+    ],
+)
+def test_settings_that_would_stop_the_server_fail_the_check(name: str, value: str, named: str) -> None:
     """What `serve` would refuse is found before."""
-    ended = stt_server("check", HOST="0.0.0.0")
+    ended = stt_server("check", folder=None, **{name: value})
     assert ended.returncode == 1
-    assert re.search(r"^FAIL settings +.*API_KEYS", ended.stdout, re.MULTILINE)
+    assert re.search(rf"^FAIL settings +.*{named}", ended.stdout, re.MULTILINE)
+    assert "hunter2" not in ended.stdout

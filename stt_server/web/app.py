@@ -134,7 +134,7 @@ async def _services(
     settings: Settings, load_engine: LoadEngine, transport: httpx.AsyncBaseTransport | None
 ) -> AsyncIterator[Services]:
     """Everything built, none of it started. Raises `StartupError`."""
-    keys = Keys((key.get_secret_value() for key in settings.api_keys), required=settings.auth == "on")
+    keys = read_keys(settings)
     found = await off_loop(find_model, settings.model_path, settings.model_name)
     model = await off_loop(verify, found)
     spool = await off_loop(Spool, settings.spool_path)
@@ -150,18 +150,28 @@ async def _services(
             store=store,
             spool=spool,
             queue=_queue(settings, model, store, spool, limits, load_engine, crowded=keys.several),
-            fetcher=Fetcher(
-                timeout_secs=settings.fetch_timeout_secs,
-                max_bytes=settings.max_upload_bytes,
-                allow_hosts=settings.fetch_allow_hosts,
-                insecure_hosts=settings.fetch_insecure_hosts,
-                ca_bundle=settings.fetch_ca_bundle,
-                transport=transport,
-            ),
+            fetcher=make_fetcher(settings, transport),
             keys=keys,
             limits=limits,
             census=Census(store),
         )
+
+
+def read_keys(settings: Settings) -> Keys:
+    """Who may call. Raises `StartupError`."""
+    return Keys((key.get_secret_value() for key in settings.api_keys), required=settings.auth == "on")
+
+
+def make_fetcher(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Fetcher:
+    """What fetches a `url`. Raises `StartupError`."""
+    return Fetcher(
+        timeout_secs=settings.fetch_timeout_secs,
+        max_bytes=settings.max_upload_bytes,
+        allow_hosts=settings.fetch_allow_hosts,
+        insecure_hosts=settings.fetch_insecure_hosts,
+        ca_bundle=settings.fetch_ca_bundle,
+        transport=transport,
+    )
 
 
 def _queue(
