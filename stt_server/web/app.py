@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import httpx
@@ -137,7 +138,7 @@ async def _services(
     keys = read_keys(settings)
     found = await off_loop(find_model, settings.model_path, settings.model_name)
     model = await off_loop(verify, found)
-    spool = await off_loop(Spool, settings.spool_path)
+    spool = await _open_spool(settings.spool_path)
     async with AsyncExitStack() as stack:
         store = await open_store(settings.db_path)
         stack.push_async_callback(store.close)
@@ -155,6 +156,13 @@ async def _services(
             limits=limits,
             census=Census(store),
         )
+
+
+async def _open_spool(folder: Path) -> Spool:
+    try:
+        return await off_loop(Spool, folder)
+    except OSError as error:
+        raise StartupError(f"The folder {folder} cannot be made: {error.strerror}. Set DB_PATH.") from error
 
 
 def read_keys(settings: Settings) -> Keys:

@@ -144,6 +144,15 @@ def test_a_broken_store(run: Run, tmp_path: Path) -> None:
     assert path.read_text().startswith("I am no database.")
 
 
+def test_a_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
+    """Where nothing can be written, as in a volume of somebody else's, it says so and what to set."""
+    (tmp_path / "volume").write_text("This is no folder.")
+    model = str(fake_model(tmp_path / "m"))
+    message = refuses(run(MODEL_PATH=model, DB_PATH=str(tmp_path / "volume" / "jobs.db")))
+    assert str(tmp_path / "volume") in message
+    assert "DB_PATH" in message
+
+
 @needs_model
 def test_an_address_in_use(run: Run) -> None:
     """It is named."""
