@@ -21,6 +21,9 @@ _HARMLESS = re.compile(
 )
 """What Python and the libraries look for in the environment, none of it secret."""
 
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE)
+"""What a browser sends as `Origin`, of a page or an extension. A slash behind it is taken off later."""
+
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -104,6 +107,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if stray := [origin for origin in value if not _ORIGIN.fullmatch(origin)]:
+            raise ValueError(f"{stray[0]!r} is no origin, such as https://wazo.example.org, and would let nobody in.")
+        return value
 
     @field_validator("log_level", "log_format", "auth", mode="before")
     @classmethod

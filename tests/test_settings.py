@@ -48,6 +48,8 @@ def test_an_empty_variable_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
         ("AUTH", "maybe"),
         ("TEXT_RETENTION_DAYS", "-1"),
         ("FETCH_INSECURE_HOSTS", "not-allowed.example"),
+        ("CORS_ORIGINS", "wazo.example.org"),
+        ("CORS_ORIGINS", "https://wazo.example.org/page"),
     ],
 )
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -55,6 +57,13 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name:
     monkeypatch.setenv(name, value)
     with pytest.raises(StartupError, match=name):
         load_settings()
+
+
+def test_origins_as_browsers_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages, extensions, everybody; a final slash does no harm."""
+    origins = ("https://wazo.example.org/", "http://localhost:3000", "moz-extension://0f1d-22", "null", "*")
+    monkeypatch.setenv("CORS_ORIGINS", ", ".join(origins))
+    assert load_settings().cors_origins == origins
 
 
 def test_open_to_the_network_only_on_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
