@@ -174,7 +174,7 @@ def _recognise(installed: Installed, settings: Settings) -> Row:
 def _storage(settings: Settings) -> Row:
     """The database's folder, or the one it will be made in."""
     wanted = settings.db_path.absolute().parent
-    folder = next(path for path in (wanted, *wanted.parents) if path.is_dir())
+    folder = next(path for path in (wanted, *wanted.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -538,3 +538,11 @@ def test_settings_that_would_stop_the_server_fail_the_check(name: str, value: st
     assert ended.returncode == 1
     assert re.search(rf"^FAIL settings +.*{named}", ended.stdout, re.MULTILINE)
     assert "hunter2" not in ended.stdout
+
+
+def test_a_folder_that_cannot_be_made_fails_the_check(tmp_path: Path) -> None:
+    """Nothing is looked for above what is there and no folder: `serve` could not go around it either."""
+    (tmp_path / "volume").write_text("This is no folder.")
+    ended = stt_server("check", folder=None, DB_PATH=tmp_path / "volume" / "jobs.db")
+    assert ended.returncode == 1
+    assert re.search(r"^FAIL storage +.*/volume cannot be written: Not a directory", ended.stdout, re.MULTILINE)
