@@ -17,9 +17,9 @@ from pathlib import Path
 
 from stt_server.errors import AudioLost, BadAudio, BadRequest, Internal, StorageFull, SttError, Unavailable
 from stt_server.jobs import reports
-from stt_server.jobs.spool import DISK_FULL
+from stt_server.jobs.spool import DISK_FULL, full_disk
 from stt_server.jobs.turns import TURN_SECS
-from stt_server.jobs.workers import Child, ChildGone, begin
+from stt_server.jobs.workers import Child, ChildGone, begin, to_its_end
 from stt_server.speech.chunking import Window
 from stt_server.speech.confine import confine
 from stt_server.speech.transcribe import Preparation, Prepared, prepare
@@ -73,6 +73,7 @@ class Decoder:
         Raises `BadAudio`, `AudioTooLong`, `AudioTooShort`, `AudioLost`, `StorageFull`, `Unavailable`,
         `Internal`, and `DecoderDied`.
         """
+        await to_its_end(_make_empty, pcm)
         child = await self._give((audio, container, pcm, self._max_duration))
         windows = count()
         try:
@@ -118,6 +119,12 @@ class Decoder:
         task.add_done_callback(self._ending.discard)
 
 
+def _make_empty(pcm: Path) -> None:
+    """Only the server makes the file: a child that is being killed could make it again after its removal."""
+    with full_disk():
+        pcm.open("wb").close()
+
+
 async def _next(child: Child, longest: float) -> reports.Report:
     try:
         return reports.load(await child.receive_bytes_within(STALL_SECS, most=reports.MOST_BYTES), longest=longest)
@@ -139,7 +146,7 @@ def _child(pipe: Connection) -> None:
         return  # it was never needed
     patient = False
     try:
-        with pcm.open("wb") as samples:
+        with pcm.open("r+b") as samples:
             confine(
                 cpu_seconds=CPU_SECS + max_duration / 10,
                 memory_bytes=MEMORY_BYTES,

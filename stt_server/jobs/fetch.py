@@ -10,7 +10,7 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -32,7 +32,7 @@ from stt_server.jobs.addresses import Address, Host, may_connect, parse_address,
 from stt_server.jobs.names import Lookup
 from stt_server.jobs.spool import RESERVE_BYTES, full_disk, require_room
 from stt_server.jobs.targets import Target, connectable, hint, parse, redirected, refused
-from stt_server.jobs.workers import off_loop
+from stt_server.jobs.workers import to_its_end
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -221,12 +221,12 @@ class Fetcher:
                     await asyncio.sleep(CRUMBS_SECS)
                 buffer += piece
                 if len(buffer) >= WRITE_BYTES:
-                    await _to_its_end(_write, part, mode, bytes(buffer))
+                    await to_its_end(_write, part, mode, bytes(buffer))
                     buffer.clear()
                     mode = "ab"
-            await _to_its_end(_write, part, mode, bytes(buffer))
+            await to_its_end(_write, part, mode, bytes(buffer))
         except BaseException:
-            await _to_its_end(part.unlink, missing_ok=True)
+            await to_its_end(part.unlink, missing_ok=True)
             raise
         return size
 
@@ -268,17 +268,6 @@ def _write(part: Path, mode: str, data: bytes) -> None:
         require_room(part.parent, RESERVE_BYTES + len(data))
         with part.open(mode) as file:
             file.write(data)
-
-
-async def _to_its_end(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Disk work that is over when this ends, even by cancellation: no file may appear after it was removed."""
-    work = asyncio.ensure_future(off_loop(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(work)
-    finally:
-        while not work.done():
-            with suppress(asyncio.CancelledError):  # one is on its way already
-                await asyncio.wait({work})
 
 
 # -- Settings ---------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from stt_server.jobs.recogniser import Recogniser, Task
 from stt_server.jobs.schedule import Work
 from stt_server.jobs.spool import Spool
 from stt_server.jobs.turns import Turns
-from stt_server.jobs.workers import off_loop
+from stt_server.jobs.workers import off_loop, to_its_end
 from stt_server.speech.attempts import Outcome, attempts
 from stt_server.speech.chunking import Window
 from stt_server.speech.joining import Joiner, concatenate
@@ -129,7 +129,7 @@ class Transcriber:
             raise _first(errors) from None
         finally:
             self._recogniser.drop(work)
-            await off_loop(run.pcm.unlink, missing_ok=True)
+            await to_its_end(run.pcm.unlink, missing_ok=True)
         run.keep(run.joiner.finish())
         return await off_loop(
             assemble,

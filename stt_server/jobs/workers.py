@@ -49,6 +49,17 @@ async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
         return await asyncio.to_thread(function, *args, **kwargs)
 
 
+async def to_its_end(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Disk work that is over when this ends, even by cancellation: no file may appear after it was removed."""
+    work = asyncio.ensure_future(off_loop(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    finally:
+        while not work.done():
+            with suppress(asyncio.CancelledError):  # one is on its way already
+                await asyncio.wait({work})
+
+
 @contextmanager
 def shortage() -> Iterator[None]:
     """Turn what the system says when it has no thread, memory or file to spare into `Unavailable`.
