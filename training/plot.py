@@ -21,8 +21,7 @@ def draw(records: list[dict[str, Any]], out: Path) -> None:
     for axes, title in ((left, "Phonemes"), (middle, "Losses, nats"), (right, "Word error rate, new sentences, %")):
         axes.set(title=title, xlabel="hours of speech heard", ylim=(0, None))
         axes.grid(alpha=0.3)
-    middle.set_yscale("log")
-    middle.set_ylim(None, None)
+    middle.set(yscale="log", ylim=(0.3, 10))
     figure.savefig(out, dpi=110)
 
 
@@ -40,7 +39,10 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
-    draw([json.loads(line) for line in (given.work / "log.jsonl").read_text().splitlines()], given.out)
+    records = [json.loads(line) for line in (given.work / "log.jsonl").read_text().splitlines()]
+    # Steps that were done again after a break count once.
+    latest = {(record["stage"], record["step"]): record for record in records}
+    draw(sorted(latest.values(), key=lambda record: record["step"]), given.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A stranger's first minutes: the README's commands, run as they stand in a fresh copy of the project.
 
-Only the download is left out: `MODEL_PATH` names a small model instead. Installing takes 20 to 60 seconds.
+Installing takes 20 to 60 seconds.
 """
 
 import json
@@ -16,17 +16,15 @@ import httpx
 import pytest
 
 from stt_server.settings import Settings
-from tests.assets import TINY_MODEL, needs_model
 from tests.pages import DOCUMENTED_ADDRESS, ROOT, Runner, commands, examples, page
 from tests.web.live import until
 
 FIRST, REQUEST, *_ = commands(page("README.md"))
-SETUP, DOWNLOAD, SERVE = FIRST.split(" && ")
+SETUP, SERVE = FIRST.split(" && ")
 
-pytestmark = [
-    needs_model,
-    pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="this is no git checkout"),
-]
+pytestmark = pytest.mark.skipif(
+    not (ROOT / ".git").exists() or not shutil.which("git"), reason="this is no git checkout"
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +57,7 @@ def _files() -> list[str]:
 @pytest.fixture(scope="module")
 def address(copy: Path, environment: dict[str, str]) -> Iterator[str]:
     """The server, started by the command's last part; how it ends is checked too."""
-    settings = {"MODEL_PATH": str(TINY_MODEL), "PORT": "0"}
+    settings = {"PORT": "0"}
     log = copy / "log"
     with log.open("wb") as output:
         server = subprocess.Popen(SERVE.split(), cwd=copy, env=environment | settings, stdout=output, stderr=output)
@@ -89,22 +87,8 @@ def test_the_readme_answers(address: str, tmp_path: Path) -> None:
 def test_the_text_is_what_was_said(copy: Path, environment: dict[str, str]) -> None:
     """The same without a server: the page's command line prints the sample's text."""
     [line] = [line for line in commands(page("README.md")) if "transcribe samples/voicemail.wav" in line]
-    settings = {"MODEL_PATH": str(TINY_MODEL)}
-    result = subprocess.run(
-        line.split(), cwd=copy, env=environment | settings, check=True, capture_output=True, text=True
-    )
+    result = subprocess.run(line.split(), cwd=copy, env=environment, check=True, capture_output=True, text=True)
     assert result.stdout.strip() == (copy / "samples" / "voicemail.txt").read_text().strip()
-
-
-def test_without_a_model_it_says_what_to_do(copy: Path, environment: dict[str, str]) -> None:
-    """Whoever skips the download is told of it, unless the copy has an embedded model."""
-    if (copy / "models" / "embedded").is_dir():
-        pytest.skip("this copy has an embedded model")
-    result = subprocess.run(
-        SERVE.split(), cwd=copy, env=environment | {"PORT": "0"}, capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == 1
-    assert DOWNLOAD.rpartition("/")[2] in result.stderr
 
 
 def test_nothing_is_left_in_the_way(copy: Path, address: str) -> None:

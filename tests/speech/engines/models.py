@@ -41,20 +41,20 @@ def copy_tiny(folder: Path) -> Path:
     return folder
 
 
-def onnx_asr_layout(folder: Path, *, integers: int = TensorProto.INT64) -> Path:
-    """The small model as onnx-asr wants it: prediction network and joint in one graph."""
+def onnx_asr_layout(folder: Path, *, integers: int = TensorProto.INT64, source: Path = TINY_MODEL) -> Path:
+    """The model as onnx-asr wants it: prediction network and joint in one graph."""
     folder.mkdir(parents=True)
-    shutil.copyfile(TINY_MODEL / "encoder.int8.onnx", folder / "encoder-model.int8.onnx")
-    shutil.copyfile(TINY_MODEL / "tokens.txt", folder / "vocab.txt")
+    shutil.copyfile(source / "encoder.int8.onnx", folder / "encoder-model.int8.onnx")
+    shutil.copyfile(source / "tokens.txt", folder / "vocab.txt")
     config = {"model_type": "nemo-conformer-tdt", "features_size": 80, "subsampling_factor": 8}
     (folder / "config.json").write_text(json.dumps(config))
-    onnx.save(_fused(integers), folder / "decoder_joint-model.int8.onnx")
+    onnx.save(_fused(source, integers), folder / "decoder_joint-model.int8.onnx")
     return folder
 
 
-def _fused(integers: int) -> onnx.ModelProto:
-    decoder = compose.add_prefix(onnx.load(TINY_MODEL / "decoder.int8.onnx"), "d/")
-    joiner = compose.add_prefix(onnx.load(TINY_MODEL / "joiner.int8.onnx"), "j/")
+def _fused(source: Path, integers: int) -> onnx.ModelProto:
+    decoder = compose.add_prefix(onnx.load(source / "decoder.int8.onnx"), "d/")
+    joiner = compose.add_prefix(onnx.load(source / "joiner.int8.onnx"), "j/")
     for model in (decoder, joiner):
         del model.metadata_props[:]
     model = compose.merge_models(decoder, joiner, io_map=[("d/outputs", "j/decoder_outputs")])
