@@ -30,7 +30,7 @@ ADMISSION = [
     "INSERT INTO keys",
     "COMMIT",
 ]
-START = ["BEGIN IMMEDIATE", "UPDATE jobs SET status =", "COMMIT"]
+START = ["BEGIN IMMEDIATE", "UPDATE jobs SET status =", "COMMIT", "open .pcm"]
 COMPLETION = [
     "remove .pcm",
     "BEGIN IMMEDIATE",
@@ -199,7 +199,7 @@ EVERYTHING: list[tuple[Callable[[], Act], list[str]]] = [
         Erasure,
         ["BEGIN IMMEDIATE", "DELETE FROM jobs", "COMMIT", "PRAGMA wal_checkpoint", "remove .pcm", "remove .audio"],
     ),
-    (Call, ["open .part", "rename .part .audio", "remove .pcm", "remove .audio"]),
+    (Call, ["open .part", "rename .part .audio", "open .pcm", "remove .pcm", "remove .audio"]),
 ]
 
 

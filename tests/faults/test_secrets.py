@@ -235,4 +235,4 @@ def test_the_log_of_an_ordinary_day_says_enough(server: ServerProcess, host: Hos
     [request] = [line for line in lines if line.get("request_id") == name and "status" in line]
     assert (request["method"], request["route"], request["status"], request["tenant"]) == ("POST", ROUTE, 200, "acme")
     [ended] = [line for line in lines if line.get("job_id") == job_id and "outcome" in line]
-    assert (ended["outcome"], ended["tenant"], ended["audio_seconds"]) == ("completed", "acme", 3.4)
+    assert (ended["outcome"], ended["tenant"], ended["audio_seconds"]) == ("completed", "acme", 3.8)
