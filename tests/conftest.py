@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 # As the command line does, before numpy is imported.
@@ -11,6 +12,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import pytest
 
 from tests import canary
+
+# A shell that starts the tests in the background ignores it, for all that they start too: nothing could be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
