@@ -12,9 +12,11 @@ EVERY_SECS = 0.03
 def family(pid: int) -> list[int]:
     """The process, its children, their children."""
     parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
         try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+            parents[int(process.name)] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue  # it has just ended
     found = [pid]
