@@ -17,6 +17,7 @@ from training.corpus import shards
 from training.features import MELS
 from training.model import Size, Transducer
 from training.objectives import Phonemes, Text
+from training.optimizers import Optimizers
 from training.text import Tokenizer
 
 LOG_EVERY = 25
@@ -75,7 +76,7 @@ class Run:
         self._objective = objective.to(plan.device)
         self._both = nn.ModuleList([self._model, self._objective])
         self._average = {name: value.clone() for name, value in self._model.state_dict().items()}
-        self._optimizer = torch.optim.AdamW(self._both.parameters(), lr=plan.rate, betas=(0.9, 0.98), weight_decay=1e-3)
+        self._optimizers = Optimizers(self._model.encoder.blocks, self._both)
         self._step = 0
         self._hours = 0.0
         """Of audio heard, by all processes."""
@@ -102,16 +103,15 @@ class Run:
     def _learn(self, batch: Batch) -> None:
         frozen = self._step < self._plan.frozen
         self._model.encoder.requires_grad_(not frozen)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._plan.rate_at(self._step)
         with torch.autocast(self._plan.device, torch.bfloat16):
             loss, figures = self._objective.loss(self._model, batch)
-        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._share_gradients()
         length = nn.utils.clip_grad_norm_(self._both.parameters(), _CLIP)
         if torch.isfinite(length):
-            self._optimizer.step()
+            self._optimizers.step(self._plan.rate_at(self._step))
+        else:
+            self._both.zero_grad(set_to_none=True)
         self._step += 1
         self._hours += batch.seconds * self._plan.processes / 3600
         self._follow()
@@ -162,7 +162,7 @@ class Run:
                 "tokens": self._model.tokens,
                 "average": self._average,
                 "both": self._both.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
+                "optimizers": self._optimizers.state_dict(),
                 "step": self._step,
                 "hours": self._hours,
             },
@@ -175,7 +175,7 @@ class Run:
         if self._plan.checkpoint.exists():
             saved = _load(self._plan.checkpoint)
             self._both.load_state_dict(saved["both"])
-            self._optimizer.load_state_dict(saved["optimizer"])
+            self._optimizers.load_state_dict(saved["optimizers"])
             self._average = saved["average"]
             self._step, self._hours = saved["step"], saved["hours"]
         elif self._plan.stage == "text":

@@ -1,6 +1,6 @@
 """The long run: every promise that takes minutes to check, on this machine, with its numbers.
 
-python -m tests.faults.long                  everything, about an hour and a half
+python -m tests.faults.long                  everything, about an hour
 python -m tests.faults.long --quick          a twentieth of everything
 python -m tests.faults.long --only kills     one part; may be repeated
 python -m tests.faults.long --json FILE      the numbers for machines, too
@@ -81,7 +81,7 @@ def page(facts: dict[str, Any]) -> str:
             "The promises of [SECURITY.md](../SECURITY.md) that minutes cannot check, and this page, by one command:",
             "",
             "```sh",
-            ".venv/bin/python -m tests.faults.long --page docs/long-run.md  # about an hour and a half",
+            ".venv/bin/python -m tests.faults.long --page docs/long-run.md  # about an hour",
             "```",
             "",
             f"Last run: {facts['began'][:10]}, stt-server {facts['version']}, {facts['minutes']} minutes"

@@ -139,8 +139,8 @@ def queue(run: Run) -> Iterator[Finding]:
         texts = {server.lookup(str(i))["text"] for i in range(count)}
         yield Finding(
             f"{count:,} jobs done",
-            f"{count / seconds:.0f} a second, {len(texts)} different texts",
-            "1 text",
+            f"{count / seconds:.0f} a second, {len(texts)} wording",
+            "1 wording",
             len(texts) == 1,
         )
 
