@@ -64,7 +64,7 @@ def test_the_tokens_are_onnx_asrs(tmp_path: Path) -> None:
         samples = sound(clip)
         features, lengths = front_end(samples[None], np.array([len(samples)]))
         encoded = encoder(features[0, :, : lengths[0]])
-        [found] = search([encoded], transducer, tokens=len(vocabulary.texts), blank=vocabulary.blank)
+        found = search(encoded, transducer, tokens=len(vocabulary.texts), blank=vocabulary.blank)
         theirs = onnx_asr.recognize(samples)
         assert [vocabulary.texts[emission.token] for emission in found] == theirs.tokens
         assert [emission.frame * 0.08 for emission in found] == pytest.approx(theirs.timestamps)

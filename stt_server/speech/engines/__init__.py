@@ -37,7 +37,7 @@ class Engine(Protocol):
 
 
 def load(folder: Path, *, threads: int, may_prepare: bool = True) -> Engine:
-    """Load the model in a folder; at most `threads` windows are encoded at a time.
+    """Load the model in a folder; at most `threads` windows of a call are recognised at a time.
 
     Where this machine gains by it, a faster form of the model is made first, unless it is there or may not be made.
     Raises `ModelBroken`, which says what is wrong with which file. Takes seconds and, for Parakeet,

@@ -60,6 +60,7 @@ class Graph:
             raise ModelBroken(f"{self.name} is not this part of a Parakeet model: it takes {found}.")
         if strange := {entry.type for entry in self._inputs} - _TYPES.keys():
             raise ModelBroken(f"{self.name} takes {', '.join(sorted(strange))}, which is not supported.")
+        self._takes = [(entry.name, _TYPES[entry.type]) for entry in self._inputs]
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -73,9 +74,7 @@ class Graph:
 
     def run(self, *values: ArrayLike) -> list[Array]:
         """All outputs for these inputs, which are cast to what the graph takes. Raises `EngineFailed`."""
-        feeds = {
-            entry.name: np.asarray(value, _TYPES[entry.type]) for entry, value in zip(self._inputs, values, strict=True)
-        }
+        feeds = {name: np.asarray(value, kind) for (name, kind), value in zip(self._takes, values, strict=True)}
         try:
             outputs: list[Array] = self._session.run(self._outputs, feeds)
         except _ERRORS as error:

@@ -4,7 +4,6 @@ sherpa-onnx's keeps prediction network and joint apart; onnx-asr's has both in o
 the prediction again at every step. Integer types, names and sizes are read from the files.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +30,10 @@ class Encoder:
         return np.ascontiguousarray(frames[0, :, : int(lengths[0])].T)
 
 
+_ONE = np.ones(1, np.int64)
+"""The number of tokens that a step takes in."""
+
+
 class _Prediction:
     """What both layouts share: the states of the prediction network."""
 
@@ -39,26 +42,17 @@ class _Prediction:
         layers, width = graph.size(states_at, 0), graph.size(states_at, 2)
         if layers is None or width is None:
             raise ModelBroken(f"{graph.name} does not say how large its states are.")
-        self._start = Memory(blank, (np.zeros((layers, width), np.float32),) * 2)
-        # sherpa-onnx's export fixes the batch of the second state at 1.
-        self._batches = graph.size(states_at, 1) is None and graph.size(states_at + 1, 1) is None
+        self._start = Memory(blank, (np.zeros((layers, 1, width), np.float32),) * 2)
 
     def start(self) -> Memory:
         """The memory before the first token; a fresh one, since steps write into it."""
         return replace(self._start)
 
-    def _run(self, memories: Sequence[Memory], *before: Float32) -> Float32:
-        """Take the last token of each memory in; returns the graph's first output, a row per memory."""
-        if not self._batches and len(memories) > 1:
-            rows = [self._run([m], *(b[i : i + 1] for b in before)) for i, m in enumerate(memories)]
-            return np.concatenate(rows)
-        hidden = np.stack([memory.state[0] for memory in memories], axis=1)
-        cell = np.stack([memory.state[1] for memory in memories], axis=1)
-        tokens = [[memory.token] for memory in memories]
-        answer, *_, hidden, cell = self._graph.run(*before, tokens, [1] * len(memories), hidden, cell)
-        for row, memory in enumerate(memories):
-            memory.next_state = (hidden[:, row], cell[:, row])
-        return answer.reshape(len(memories), -1)
+    def _run(self, memory: Memory, *before: Float32) -> Float32:
+        """Take the last token of the memory in; returns the graph's first output."""
+        answer, *_, hidden, cell = self._graph.run(*before, [[memory.token]], _ONE, *memory.state)
+        memory.next_state = (hidden, cell)
+        return answer
 
 
 class SplitTransducer(_Prediction):
@@ -67,19 +61,17 @@ class SplitTransducer(_Prediction):
     def __init__(self, decoder: Graph, joiner: Graph, *, blank: int) -> None:
         super().__init__(decoder, states_at=2, blank=blank)
         self._joiner = joiner
-        self._predict([self._start])
+        self._start.prediction = self._predict(self._start)
 
-    def _predict(self, memories: Sequence[Memory]) -> None:
-        for memory, prediction in zip(memories, self._run(memories), strict=True):
-            memory.prediction = prediction
+    def _predict(self, memory: Memory) -> Float32:
+        return self._run(memory).reshape(1, -1, 1)
 
-    def join(self, frames: Float32, memories: Sequence[Memory]) -> Float32:
-        """Scores of tokens and durations, a row per memory."""
-        if fresh := [memory for memory in memories if memory.prediction is None]:
-            self._predict(fresh)
-        predictions = np.stack([m.prediction for m in memories if m.prediction is not None])
-        (scores,) = self._joiner.run(frames[:, :, None], predictions[:, :, None])
-        return scores.reshape(len(memories), -1)
+    def join(self, frame: Float32, memory: Memory) -> Float32:
+        """Scores of tokens and durations."""
+        if memory.prediction is None:
+            memory.prediction = self._predict(memory)
+        (scores,) = self._joiner.run(frame.reshape(1, -1, 1), memory.prediction)
+        return scores.reshape(-1)
 
 
 class FusedTransducer(_Prediction):
@@ -88,9 +80,9 @@ class FusedTransducer(_Prediction):
     def __init__(self, decoder_joint: Graph, *, blank: int) -> None:
         super().__init__(decoder_joint, states_at=3, blank=blank)
 
-    def join(self, frames: Float32, memories: Sequence[Memory]) -> Float32:
-        """Scores of tokens and durations, a row per memory."""
-        return self._run(memories, frames[:, :, None])
+    def join(self, frame: Float32, memory: Memory) -> Float32:
+        """Scores of tokens and durations."""
+        return self._run(memory, frame.reshape(1, -1, 1)).reshape(-1)
 
 
 def open_transducer(layout: Layout, *, blank: int) -> Transducer:

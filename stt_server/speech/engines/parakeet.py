@@ -59,7 +59,7 @@ class Parakeet:
         self._transducer = transducer
         self._vocabulary = vocabulary
         self._frame = subsampling * HOP
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="engine")
 
     def recognise(self, windows: Sequence[Audio], options: Options) -> list[Hypothesis]:  # noqa: ARG002
         """One hypothesis per window.
@@ -67,13 +67,13 @@ class Parakeet:
         The options change nothing: Parakeet finds the language by itself and cannot be told it, and
         takes no prompt.
         """
-        encoded = list(self._pool.map(self._encode, windows))
+        return list(self._pool.map(self._recognise, windows))
+
+    def _recognise(self, window: Audio) -> Hypothesis:
         vocabulary = self._vocabulary
+        encoded = self._encode(window)
         found = search(encoded, self._transducer, tokens=len(vocabulary.texts), blank=vocabulary.blank)
-        return [
-            read_hypothesis(emissions, vocabulary, window, frame=self._frame)
-            for emissions, window in zip(found, windows, strict=True)
-        ]
+        return read_hypothesis(found, vocabulary, window, frame=self._frame)
 
     def _encode(self, window: Audio) -> Float32:
         # One window a run, although equal lengths could share one: batches gain 10-25 % at best, and
@@ -155,7 +155,7 @@ def _number(facts: Mapping[str, str], key: str) -> int | None:
 def _check_fit(layout: Layout, encoder: Encoder, transducer: Transducer, vocabulary: Vocabulary, mels: int) -> None:
     """See that the files belong together, since a wrong blank would yield fluent nonsense, not an error."""
     frames = encoder(np.zeros((mels, round(_SHORTEST / HOP)), np.float32))
-    scores = transducer.join(frames[:1], [transducer.start()]).shape[1]
+    scores = len(transducer.join(frames[0], transducer.start()))
     tokens = len(vocabulary.texts)
     if scores == tokens:
         raise ModelBroken(f"{(layout.joiner or layout.decoder).name} guesses no durations: not a TDT model.")
