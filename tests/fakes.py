@@ -73,6 +73,22 @@ def load_seconds(delay: float = 0.0) -> SecondsEngine:
     return SecondsEngine(delay)
 
 
+@dataclass
+class WindowsEngine(SecondsEngine):
+    """Hears one word in each window: the whole second in which it begins."""
+
+    def recognise(self, windows: Sequence[Audio], options: Options) -> list[Hypothesis]:
+        """One hypothesis for each window."""
+        time.sleep(self.delay)
+        middles = [window.start + window.duration / 2 for window in windows]
+        return [Hypothesis((Word(f"w{int(middle)}", middle, middle, 1.0),)) for middle in middles]
+
+
+def load_windows(delay: float = 0.0) -> WindowsEngine:
+    """Load the engine that names windows."""
+    return WindowsEngine(delay)
+
+
 def load_broken() -> SecondsEngine:
     """An engine whose process dies while it loads."""
     os.kill(os.getpid(), signal.SIGKILL)

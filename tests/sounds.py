@@ -17,6 +17,15 @@ def speech_wav(seconds: float) -> bytes:
     return wav(np.resize(samples, int(seconds * 8000)))
 
 
+def paused_wav(*pieces: float, pause: float) -> bytes:
+    """A WAV file of somebody who pauses between pieces of so many seconds, 8 kHz PCM16."""
+    with wave.open(str(SAMPLE)) as clip:
+        samples = np.frombuffer(clip.readframes(clip.getnframes()), np.int16)
+    quiet = np.zeros(int(pause * 8000), np.int16)
+    spoken = [np.concatenate([np.resize(samples, int(seconds * 8000)), quiet]) for seconds in pieces]
+    return wav(np.concatenate(spoken))
+
+
 def silent_wav(seconds: float) -> bytes:
     """A WAV file of nothing, 8 kHz PCM16."""
     return wav(np.zeros(int(seconds * 8000), np.int16))

@@ -84,6 +84,11 @@ class Recogniser:
         """The model is loaded and has recognised its test clip."""
         return self._ready.is_set()
 
+    @property
+    def free(self) -> int:
+        """Windows that it could begin at once."""
+        return max(0, self._threads - len(self._in_hand) - len(self._suspects) - len(self._schedule))
+
     async def wait_until_ready(self) -> None:
         """Wait for the model."""
         await self._ready.wait()

@@ -18,8 +18,8 @@ from stt_server.jobs.schedule import Work
 from stt_server.jobs.spool import Spool
 from stt_server.jobs.turns import Turns
 from stt_server.jobs.workers import off_loop, to_its_end
-from stt_server.speech.attempts import Outcome, attempts
-from stt_server.speech.chunking import Window
+from stt_server.speech.attempts import Outcome, attempts, unite
+from stt_server.speech.chunking import Window, divide
 from stt_server.speech.joining import Joiner, concatenate
 from stt_server.speech.language import guess_language
 from stt_server.speech.transcribe import Prepared, assemble
@@ -153,19 +153,42 @@ class Transcriber:
                 raise
 
     async def _take(self, items: AsyncIterator[Window | Prepared | float], run: _Run, group: asyncio.TaskGroup) -> None:
+        first: Window | None = None
         async for item in items:
             await off_loop(self._spool.check_work)
-            if isinstance(item, Window):
-                group.create_task(self._window(run, item))
-            elif isinstance(item, Prepared):
+            if isinstance(item, float):
+                continue
+            if first:
+                group.create_task(self._window(run, first, self._parts(run, first, item)))
+                first = None
+            if isinstance(item, Prepared):
                 run.duration = item.duration
                 run.advance(0)
+            elif item.index == 0:
+                first = item  # What comes after it says what is to become of it.
+            else:
+                group.create_task(self._window(run, item, [item]))
 
-    async def _window(self, run: _Run, window: Window) -> None:
-        outcome = await self._persist(run, window)
+    def _parts(self, run: _Run, first: Window, following: Window | Prepared) -> list[Window]:
+        """What the first window is recognised as.
+
+        Whoever waits in the call for a recording of one window gets all cores that are idle. A job does not: what is
+        kept never depends on the load. Nor does a longer recording, whose windows go on beside each other.
+        """
+        alone = run.recording.urgent and isinstance(following, Prepared)
+        return divide(first, self._recogniser.free) if alone else [first]
+
+    async def _window(self, run: _Run, window: Window, parts: list[Window]) -> None:
+        outcome = await (self._persist(run, window) if len(parts) == 1 else self._persist_parts(run, parts))
         run.gaps += outcome.gaps
         run.keep(run.joiner.add(window, outcome.hypothesis))
         run.advance(window.owned.duration)
+
+    async def _persist_parts(self, run: _Run, parts: list[Window]) -> Outcome:
+        """Recognise one window in parts, all at once."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._persist(run, part)) for part in parts]
+        return unite(parts, [task.result() for task in tasks])
 
     async def _persist(self, run: _Run, window: Window) -> Outcome:
         """Recognise one window, as often and in as many parts as it takes."""

@@ -3,11 +3,12 @@
 Not as pickles, which run code where they are read: a file may have taken the child over. What comes out of it is a
 window of the audio, a length or a known error, or it is no report.
 
-    12.5   {"duration": 61.2}   {"window": [index, start, end, owned start, owned end, joined]}
+    12.5   {"duration": 61.2}   {"window": [index, start, end, owned start, owned end, joined, [cut, ...]]}
     {"error": [code, message, param]}
 """
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from stt_server.errors import AudioLost, AudioTooLong, AudioTooShort, BadAudio, Internal, StorageFull, SttError
@@ -33,7 +34,7 @@ def dump(report: Report) -> bytes:
 def _content(report: Report) -> Any:
     if isinstance(report, Window):
         span, owned = report.span, report.owned
-        return {"window": [report.index, span.start, span.end, owned.start, owned.end, report.joined]}
+        return {"window": [report.index, span.start, span.end, owned.start, owned.end, report.joined, report.cuts]}
     if isinstance(report, Prepared):
         return {"duration": report.duration}
     if isinstance(report, SttError):
@@ -52,10 +53,13 @@ def load(text: bytes, *, longest: float) -> Report:
             return _seconds(content, longest)
         case {"duration": duration}:
             return Prepared(_seconds(duration, longest))
-        case {"window": [int(index), *times, bool(joined)]} if len(times) == 4:
+        case {"window": [int(index), *times, bool(joined), list(places)]} if len(times) == 4:
             start, end, owned_start, owned_end = (_seconds(time, longest) for time in times)
-            if start <= owned_start <= owned_end <= end:
-                return Window(index, Span(start, end), Span(owned_start, owned_end), joined)
+            cuts = tuple(_seconds(place, longest) for place in places)
+            if start <= owned_start <= owned_end <= end and all(
+                a < b for a, b in pairwise((start, *cuts, end)) if cuts
+            ):
+                return Window(index, Span(start, end), Span(owned_start, owned_end), joined, cuts)
         case {"error": [str(code), str(message), None | str() as param]} if code in _ERRORS:
             return _ERRORS[code](message, param=param)
     raise ValueError("no report")

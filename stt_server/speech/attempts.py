@@ -3,7 +3,7 @@
 Never a silent hole: what nobody could hear is named.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from stt_server.speech.chunking import Window, halves
@@ -30,16 +30,23 @@ def attempts(window: Window) -> Generator[Window, Hypothesis | None, Outcome]:
         if (hypothesis := (yield window)) is not None:
             return Outcome(hypothesis)
     parts = halves(window) if window.span.duration >= SHORTEST_TO_HALVE else ()
-    joiner, heard, gaps = Joiner(), [], []
+    outcomes = []
     for part in parts:
         hypothesis = yield part
-        heard.append(joiner.add(part, hypothesis))
-        if hypothesis is None:
-            gaps.append(_common(part.owned, window.owned))
-    if len(gaps) == len(parts):
-        return Outcome(None, (window.owned,))
-    heard.append(joiner.finish())
-    return Outcome(concatenate(heard), tuple(gaps))
+        outcomes.append(Outcome(hypothesis, () if hypothesis is not None else (_common(part.owned, window.owned),)))
+    outcome = unite(parts, outcomes)
+    return outcome if outcome.hypothesis is not None else Outcome(None, (window.owned,))
+
+
+def unite(parts: Sequence[Window], outcomes: Sequence[Outcome]) -> Outcome:
+    """What came of a window whose parts were tried: `halves` of it, or what `divide` has made of it."""
+    if all(outcome.hypothesis is None for outcome in outcomes):
+        heard = None
+    else:
+        joiner = Joiner()
+        joined = [joiner.add(part, outcome.hypothesis) for part, outcome in zip(parts, outcomes, strict=True)]
+        heard = concatenate([*joined, joiner.finish()])
+    return Outcome(heard, tuple(gap for outcome in outcomes for gap in outcome.gaps))
 
 
 def _common(span: Span, other: Span) -> Span:

@@ -19,8 +19,8 @@ from stt_server.jobs.spool import Spool
 from stt_server.jobs.stores import Admitted, Store, open_store
 from stt_server.jobs.tickets import Ticket
 from stt_server.types import DEFAULT_TENANT, Job, JobStatus, Key, Options
-from tests.fakes import load_seconds
-from tests.sounds import silent_wav, speech_wav
+from tests.fakes import load_seconds, load_windows
+from tests.sounds import paused_wav, silent_wav, speech_wav
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Bench:
     queue: Queue
     store: Store
     spool: Spool
+    recogniser: Recogniser
 
     async def submit(self, audio: bytes, message: str = "m1", *, prompt: str | None = None) -> Admitted:
         job = Job(
@@ -77,7 +78,7 @@ async def bench(folder: Path, load: LoadEngine = load_seconds, *, max_size: int 
         queue = Queue(store, spool, recogniser, transcriber, max_size=max_size, threads=2)
         await queue.start()
         stack.push_async_callback(queue.stop)
-        yield Bench(queue, store, spool)
+        yield Bench(queue, store, spool, recogniser)
 
 
 async def test_a_job_is_recognised_and_its_audio_goes(tmp_path: Path) -> None:
@@ -272,3 +273,49 @@ async def test_a_queue_that_stops_says_so(tmp_path: Path) -> None:
             await ticket.result()
         with pytest.raises(ShuttingDown):
             b.queue.reserve()
+
+
+TWO_HALVES = paused_wav(5, 5, pause=0.8)
+
+
+async def test_a_caller_alone_gets_both_cores(tmp_path: Path) -> None:
+    """A recording of one window is recognised in two, cut in its pause, while nothing else is."""
+    async with bench(tmp_path, load_windows) as b:
+        await b.recogniser.wait_until_ready()
+        transcript = await (await b.call(TWO_HALVES)).result()
+        assert transcript.text == "w2 w8"
+        assert transcript.gaps == ()
+
+
+async def test_under_load_windows_stay_whole(tmp_path: Path) -> None:
+    """Where every core has its work, parts would only cost more."""
+    async with bench(tmp_path, partial(load_windows, 0.5)) as b:
+        await b.submit(speech_wav(400))
+        async with asyncio.timeout(30):
+            while not b.recogniser.ready or b.recogniser.free:
+                await asyncio.sleep(0.02)
+        assert (await (await b.call(TWO_HALVES)).result()).text == "w5"
+
+
+async def test_what_is_kept_does_not_depend_on_the_load(tmp_path: Path) -> None:
+    """A job's windows are the same, however idle the server; and so are those of a longer recording."""
+    async with bench(tmp_path, load_windows) as b:
+        await b.recogniser.wait_until_ready()
+        job = await b.ended((await b.submit(TWO_HALVES)).job.id)
+        assert job.transcript is not None
+        assert job.transcript.text == "w5"
+        longer = paused_wav(5, 5, 20, pause=0.8)
+        waited_for = await (await b.call(longer)).result()
+        kept = await b.ended((await b.submit(longer, "longer")).job.id)
+        assert kept.transcript is not None
+        assert kept.transcript.text == waited_for.text
+        assert len(waited_for.text.split()) >= 2
+
+
+async def test_a_deaf_part_is_a_gap(tmp_path: Path) -> None:
+    """Of a recording in two parts, one that cannot be heard is reported and the other is kept."""
+    async with bench(tmp_path) as b:
+        await b.recogniser.wait_until_ready()
+        transcript = await (await b.call(paused_wav(12, 12, pause=0.8), prompt="refuse-first")).result()
+        assert [gap.end for gap in transcript.gaps] == [pytest.approx(12.4, abs=0.3)]
+        assert transcript.text.startswith("w1")

@@ -17,10 +17,17 @@ from stt_server.types import Span
 LONGEST = 14_400.0
 TIMES = st.lists(st.floats(0, LONGEST), min_size=4, max_size=4).map(sorted)
 WINDOWS = st.builds(
-    lambda index, times, joined: Window(index, Span(times[0], times[3]), Span(times[1], times[2]), joined),
+    lambda index, times, joined, cuts: Window(
+        index,
+        Span(times[0], times[3]),
+        Span(times[1], times[2]),
+        joined,
+        tuple(sorted({cut for cut in cuts if times[0] < cut < times[3]})),
+    ),
     st.integers(0, 10_000),
     TIMES,
     st.booleans(),
+    st.lists(st.floats(0, LONGEST), max_size=90),
 )
 
 
@@ -49,18 +56,22 @@ def test_a_full_disk_says_when_to_come_again() -> None:
 
 def nonsense() -> list[bytes]:
     """What only a child says that has been taken over."""
-    window: list[Any] = [0, 1.0, 4.0, 2.0, 3.0, False]
+    window: list[Any] = [0, 1.0, 4.0, 2.0, 3.0, False, [2.5]]
     wrongs: list[Any] = [None, "1", float("nan"), float("inf"), -1.0, LONGEST + 1, 10**400, []]
     changed: list[Any] = [
         [*window[:at], wrong, *window[at + 1 :]]
-        for at in range(6)
+        for at in range(7)
         for wrong in wrongs
-        if not (at == 0 and wrong == 10**400)
+        if not (at == 0 and wrong == 10**400) and not (at == 6 and wrong == [])
+    ]
+    strange: list[Any] = [
+        [0, 3.0, 1.0, 3.0, 1.0, False, []],
+        *([*window[:6], cuts] for cuts in ([1.0], [4.0], [2.5, 2.5], [3.0, 2.0], [0.5], [5.0], [None], [[2.0]])),
     ]
     codes: list[Any] = ["unauthorized", "", [], {}, None, 1]
     rests: list[list[Any]] = [[], [None, None], ["x", 1], [{}, None], ["x", None, 1]]
     contents: list[Any] = [
-        *({"window": rows} for rows in [*changed, window[:5], [*window, 1], [0, 3.0, 1.0, 3.0, 1.0, False], {}, None]),
+        *({"window": rows} for rows in [*changed, *strange, window[:6], [*window, 1], {}, None]),
         *({"duration": wrong} for wrong in wrongs),
         *({"error": ["invalid_audio", *rest]} for rest in rests),
         *({"error": [code, "x", None]} for code in codes),

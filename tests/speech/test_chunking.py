@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_server.speech.chunking import MAX_PAUSE, MIN_PAUSE, OVERLAP, Cutter, Window, halves
+from stt_server.speech.chunking import (
+    CUT_PAUSE,
+    LARGEST_SHARE,
+    MAX_PAUSE,
+    MIN_PAUSE,
+    OVERLAP,
+    SHORTEST_PART,
+    Cutter,
+    Window,
+    divide,
+    halves,
+)
 from stt_server.types import Span
 
 HARD_CAP = 30.0
@@ -170,3 +181,49 @@ def test_two_spans_almost_touching_are_no_pause() -> None:
     gap = MIN_PAUSE / 2
     windows = cut(spans_of(0, 15, 15 + gap, 30), 30)
     assert [window.joined for window in windows] == [False, True]
+
+
+@given(speech(), st.integers(0, 16))
+@settings(deadline=None)
+def test_a_window_is_divided_in_its_pauses(given_: tuple[list[Span], float], most: int) -> None:
+    """Parts share the window without hole or overlap, none tiny, none nearly all of it, and no speech is cut."""
+    spans, duration = given_
+    for window in cut(spans, duration):
+        parts = divide(window, most)
+        assert window.index == 0 or not window.cuts
+        if len(parts) == 1:
+            assert parts == [window]
+            continue
+        assert len(parts) <= most
+        assert [part.index for part in parts] == list(range(len(parts)))
+        assert all(part.span == part.owned and not part.joined for part in parts)
+        assert (parts[0].span.start, parts[-1].span.end) == (window.span.start, window.span.end)
+        assert all(a.span.end == b.span.start for a, b in pairwise(parts))
+        assert all(part.span.duration >= SHORTEST_PART for part in parts)
+        assert all(part.span.duration <= LARGEST_SHARE * window.span.duration for part in parts)
+        for at in (part.span.start for part in parts[1:]):
+            assert all(not span.start - CUT_PAUSE / 3 < at < span.end + CUT_PAUSE / 3 for span in spans)
+
+
+def test_long_pauses_are_places_to_cut() -> None:
+    """Short ones are not, and later windows have none."""
+    windows = cut(spans_of(0.3, 5, 5.4, 10, 10.2, 12, 15, 20, 20.5, 26), 26.5)
+    assert [window.cuts for window in windows] == [(5.2,), ()]
+    assert [part.span for part in divide(windows[0], 2)] == [Span(0, 5.2), Span(5.2, 12.4)]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "most", "ends"),
+    [
+        pytest.param((5.0,), 1, [10], id="one core"),
+        pytest.param((), 2, [10], id="nowhere to cut"),
+        pytest.param((2.0, 7.5), 2, [10], id="nowhere in the middle"),
+        pytest.param((4.0, 5.2, 6.1), 2, [5.2, 10], id="nearest to the middle"),
+        pytest.param((5.2,), 16, [5.2, 10], id="no more parts than pauses"),
+        pytest.param((3.0, 5.9), 16, [5.9, 10], id="no part shorter than four seconds"),
+    ],
+)
+def test_where_a_window_is_divided(cuts: tuple[float, ...], most: int, ends: list[float]) -> None:
+    """Into parts of like length, or not at all."""
+    window = Window(0, Span(0, 10), Span(0, 10), cuts=cuts)
+    assert [part.span.end for part in divide(window, most)] == ends
