@@ -15,6 +15,7 @@ from stt_server.speech.engines import load
 from stt_server.speech.formats import FORMATS, Rendering
 from stt_server.speech.language import parse_language
 from stt_server.speech.models import find_model, verify
+from stt_server.speech.processor import Kernels
 from stt_server.speech.transcribe import transcribe
 from stt_server.types import Options, Transcript
 
@@ -103,7 +104,7 @@ def transcribe_files(
     longest = settings.max_audio_duration_secs
     with decoding_apart(max_duration=longest) as preparation:
         installed = verify(find_model(settings.model_path, settings.model_name))
-        engine = load(installed.folder, threads=settings.threads)
+        engine = load(installed.folder, threads=settings.threads, kernels=Kernels(settings.kernels))
         options = Options(model=installed.name, language=spoken)
 
         def recognise(path: Path) -> Transcript:

@@ -23,7 +23,7 @@ from stt_server.errors import SttError
 from stt_server.settings import LOOPBACK, MIB, Settings, available_cpus, ignored_settings, load_settings
 from stt_server.speech.confine import confine
 from stt_server.speech.models import Installed, find_model, verify
-from stt_server.speech.processor import instructions, read_facts
+from stt_server.speech.processor import Kernels, family, instructions, multiplies_exactly, read_facts
 from stt_server.types import Options
 
 GIB = 1024 * MIB
@@ -127,7 +127,8 @@ def _model(settings: Settings) -> Iterator[Row]:
         began = time.monotonic()
         installed = verify(installed)
         yield _describe(installed, time.monotonic() - began)
-        yield _graph(installed)
+        yield _kernels(settings)
+        yield _graph(installed, settings)
         yield _recognise(installed, settings)
     except SttError as error:
         yield Row("model", error.message, Verdict.BAD)
@@ -145,12 +146,26 @@ def _describe(installed: Installed, seconds: float) -> Row:
     return Row("model", text)
 
 
-def _graph(installed: Installed) -> Row:
+def _kernels(settings: Settings) -> Row:
+    """What is known of this processor, what it does, and what follows."""
+    from stt_server.speech.engines.trial import sums_are_exact
+
+    found = family(read_facts())
+    tried, chosen = sums_are_exact(), Kernels(settings.kernels)
+    prepared = chosen is Kernels.PREPARED or (chosen is Kernels.AUTO and multiplies_exactly(trial=lambda: tried))
+    text = f"{found.name if found else 'unknown'}, sums of bytes {'exact' if tried else 'not exact'} in a trial:"
+    text += f" {'prepared' if prepared else 'published'} form (KERNELS={chosen})"
+    if prepared and not tried:
+        return Row("kernels", f"{text}, which garbles speech here. Set KERNELS=published.", Verdict.BAD)
+    return Row("kernels", text)
+
+
+def _graph(installed: Installed, settings: Settings) -> Row:
     """Which form of the encoder would be run."""
     from stt_server.speech.engines.layout import find_layout
     from stt_server.speech.engines.prepared import Why, choose
 
-    choice = choose(find_layout(installed.folder).encoder)
+    choice = choose(find_layout(installed.folder).encoder, kernels=Kernels(settings.kernels))
     slow = choice.why in (Why.ABSENT, Why.FAILED, Why.PROCESSOR)
     return Row("encoder", f"{choice.path.name}, {choice.why}", Verdict.DOUBTFUL if slow else Verdict.GOOD)
 
@@ -160,7 +175,8 @@ def _recognise(installed: Installed, settings: Settings) -> Row:
     from stt_server.speech.engines import load
 
     began = time.monotonic()
-    engine = load(installed.folder, threads=settings.threads, may_prepare=False)  # a check changes nothing
+    # A check changes nothing.
+    engine = load(installed.folder, threads=settings.threads, may_prepare=False, kernels=Kernels(settings.kernels))
     loaded = time.monotonic()
     clip = test_clip()
     engine.recognise([clip], Options(model=installed.name))

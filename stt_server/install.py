@@ -10,6 +10,7 @@ from stt_server.settings import load_settings
 from stt_server.speech.catalogue import DEFAULT_MODEL, MODELS, Model
 from stt_server.speech.download import download
 from stt_server.speech.engines.prepared import prepare
+from stt_server.speech.processor import Kernels
 from stt_server.speech.transfer import MIB, Progress
 
 STEP = 10
@@ -31,7 +32,7 @@ def download_model(name: str, folder: Path | None, *, replace: bool, models: Map
     try:
         with _progress() as show:
             download(name, target, mirror=settings.model_mirror, replace=replace, on_progress=show, models=models)
-            choice = prepare(target, show)
+            choice = prepare(target, show, kernels=Kernels(settings.kernels))
     except KeyboardInterrupt:
         print("Stopped. The same command continues.", file=sys.stderr)
         raise

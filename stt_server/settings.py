@@ -94,6 +94,11 @@ class Settings(BaseSettings):
         le=256,
         description="Windows recognised at a time. Default: the CPUs the cgroup grants.",
     )
+    kernels: Literal["auto", "prepared", "published"] = Field(
+        "auto",
+        description="Form of a large 8-bit model: prepared for 8-bit instructions where this processor computes them"
+        " exactly, prepared in any case, or as published.",
+    )
     requests_per_minute: int | None = Field(None, ge=1, description="Requests per key and minute.")
     audio_seconds_per_day: int | None = Field(None, ge=1, description="Seconds of audio per key and day.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
@@ -115,7 +120,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{stray[0]!r} is no origin, such as https://wazo.example.org, and would let nobody in.")
         return value
 
-    @field_validator("log_level", "log_format", "auth", mode="before")
+    @field_validator("log_level", "log_format", "auth", "kernels", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value

@@ -43,6 +43,7 @@ from stt_server.jobs.workers import off_loop
 from stt_server.settings import Settings
 from stt_server.speech.engines import Engine, load
 from stt_server.speech.models import Installed, find_model, verify
+from stt_server.speech.processor import Kernels
 from stt_server.web import system, transcriptions
 from stt_server.web.auth import Keys
 from stt_server.web.census import Census
@@ -192,7 +193,9 @@ def _queue(
     *,
     crowded: bool,
 ) -> Queue:
-    recogniser = Recogniser(partial(load_engine, model.folder, threads=settings.threads), threads=settings.threads)
+    kernels = Kernels(settings.kernels)
+    load_model = partial(load_engine, model.folder, threads=settings.threads, kernels=kernels)
+    recogniser = Recogniser(load_model, threads=settings.threads)
     transcriber = MeteredTranscriber(
         recogniser,
         spool,

@@ -3,10 +3,11 @@
 import time
 from pathlib import Path
 
+from stt_server.speech.processor import Kernels
 from tests.fakes import SecondsEngine
 
 
-def load_slowly(folder: Path, *, threads: int, loading: float, delay: float) -> SecondsEngine:
+def load_slowly(folder: Path, *, threads: int, kernels: Kernels, loading: float, delay: float) -> SecondsEngine:
     """The fake engine, after so many seconds; each window takes `delay`."""
     time.sleep(loading)
     return SecondsEngine(delay)

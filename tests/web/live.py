@@ -14,6 +14,7 @@ import httpx
 from fastapi import FastAPI
 
 from stt_server.settings import Settings
+from stt_server.speech.processor import Kernels
 from stt_server.web.app import create_app
 from stt_server.web.protocol import PatientProtocol
 from stt_server.web.serve import serve
@@ -23,7 +24,7 @@ Part = tuple[str, str | bytes] | tuple[str, tuple[str | None, bytes, str | None]
 """A form's field: name and text, or name and (file name, content, content type)."""
 
 
-def load_fake(folder: Path, *, threads: int, delay: float = 0.0) -> SecondsEngine:
+def load_fake(folder: Path, *, threads: int, kernels: Kernels = Kernels.AUTO, delay: float = 0.0) -> SecondsEngine:
     """An engine for any folder that looks like a model."""
     return SecondsEngine(delay)
 

@@ -10,6 +10,7 @@ from typing import cast
 from stt_server import __version__
 from stt_server.errors import StorageBusy
 from stt_server.jobs.stores import Counts, Store
+from stt_server.speech.processor import Kernels
 from stt_server.web.app import create_app
 from stt_server.web.census import Census
 from stt_server.web.schemas import FORM_FIELDS
@@ -43,10 +44,10 @@ def test_health_takes_head(live: Live) -> None:
         assert (answer.status_code, answer.content) == (200, b"")
 
 
-def slow_start(folder: Path, *, threads: int) -> SecondsEngine:
+def slow_start(folder: Path, *, threads: int, kernels: Kernels) -> SecondsEngine:
     """A model that takes its time to load."""
     time.sleep(1.5)
-    return load_fake(folder, threads=threads)
+    return load_fake(folder, threads=threads, kernels=kernels)
 
 
 def test_alive_before_ready(start: Start) -> None:

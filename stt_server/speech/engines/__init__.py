@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from stt_server.speech.processor import Kernels
 from stt_server.types import Audio, Hypothesis, Options
 
 
@@ -36,7 +37,7 @@ class Engine(Protocol):
         """
 
 
-def load(folder: Path, *, threads: int, may_prepare: bool = True) -> Engine:
+def load(folder: Path, *, threads: int, may_prepare: bool = True, kernels: Kernels = Kernels.AUTO) -> Engine:
     """Load the model in a folder; at most `threads` windows of a call are recognised at a time.
 
     Where this machine gains by it, a faster form of the model is made first, unless it is there or may not be made.
@@ -46,4 +47,4 @@ def load(folder: Path, *, threads: int, may_prepare: bool = True) -> Engine:
     # Imported late: naming the protocol must not cost onnxruntime's start.
     from stt_server.speech.engines.parakeet import load_parakeet
 
-    return load_parakeet(folder, threads=threads, may_prepare=may_prepare)
+    return load_parakeet(folder, threads=threads, may_prepare=may_prepare, kernels=kernels)

@@ -32,7 +32,8 @@ _TYPES: dict[str, type[np.generic]] = {
 Array = NDArray[Any]
 
 
-def _options() -> onnxruntime.SessionOptions:
+def session_options() -> onnxruntime.SessionOptions:
+    """How every graph here is run."""
     options = onnxruntime.SessionOptions()
     # One thread a call: two calls at once on one session do 58 s of audio a second on two cores,
     # one call on two threads 42, and pools that spin wait against each other (100 ms a call).
@@ -50,7 +51,7 @@ class Graph:
         """Open a graph that takes inputs of these numbers of dimensions and gives so many outputs."""
         self.name = path.name
         try:
-            self._session = onnxruntime.InferenceSession(path, _options(), providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
         except _ERRORS as error:
             raise ModelBroken(f"{self.name} cannot be loaded: {error}") from error
         self._inputs = self._session.get_inputs()

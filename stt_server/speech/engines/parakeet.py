@@ -18,6 +18,7 @@ from stt_server.speech.engines.prepared import Choice, choose, prepare
 from stt_server.speech.engines.tdt import Transducer, search
 from stt_server.speech.engines.vocabulary import Vocabulary, read_vocabulary
 from stt_server.speech.engines.words import read_hypothesis
+from stt_server.speech.processor import Kernels
 from stt_server.types import Audio, Hypothesis, Options
 
 log = logging.getLogger(__name__)
@@ -97,11 +98,12 @@ def with_quiet_tail(features: Float32) -> Float32:
 # -- Loading ---------------------------------------------------------------------------------------
 
 
-def load_parakeet(folder: Path, *, threads: int, may_prepare: bool) -> Parakeet:
+def load_parakeet(folder: Path, *, threads: int, may_prepare: bool, kernels: Kernels = Kernels.AUTO) -> Parakeet:
     """Open the model in a folder and put a second of silence through it. Raises `ModelBroken`."""
     layout = find_layout(folder)
     vocabulary = read_vocabulary(layout.tokens)
-    encoder = _open_encoder(prepare(folder) if may_prepare else choose(layout.encoder), layout)
+    choice = prepare(folder, kernels=kernels) if may_prepare else choose(layout.encoder, kernels=kernels)
+    encoder = _open_encoder(choice, layout)
     facts = _facts(layout, encoder.graph)
     if (normalisation := facts.get("normalize_type", "per_feature")) != "per_feature":
         raise ModelBroken(f"{layout.encoder.name} wants features normalised by '{normalisation}': not supported.")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from stt_server.speech.disk import sync_folder
 from stt_server.speech.engines.layout import find_layout
 from stt_server.speech.models import sha256_of
-from stt_server.speech.processor import CPUINFO, multiplies_exactly
+from stt_server.speech.processor import CPUINFO, Kernels, multiplies_exactly
 
 if TYPE_CHECKING:
     from stt_server.speech.engines.rewrite import Rewritten
@@ -59,6 +59,7 @@ class Why(StrEnum):
     NOTHING = "nothing in it to rewrite"
     SMALL = "small enough as it is"
     FLOAT = "not an 8-bit one"
+    ASKED = "the published one, as KERNELS asks"
     PROCESSOR = "the fast kernels are not known to be exact on this processor"
 
 
@@ -70,13 +71,17 @@ class Choice:
     why: Why
 
 
-def choose(encoder: Path, *, smallest: int = SMALLEST, cpuinfo: Path = CPUINFO) -> Choice:
+def choose(
+    encoder: Path, *, smallest: int = SMALLEST, cpuinfo: Path = CPUINFO, kernels: Kernels = Kernels.AUTO
+) -> Choice:
     """The graph for this machine, of those there are. Reads both whole files, and writes nothing."""
     if not encoder.name.endswith(".int8.onnx"):
         return Choice(encoder, Why.FLOAT)
     if not encoder.is_file() or encoder.stat().st_size < smallest:
         return Choice(encoder, Why.SMALL)
-    if not multiplies_exactly(cpuinfo):
+    if kernels is Kernels.PUBLISHED:
+        return Choice(encoder, Why.ASKED)
+    if kernels is Kernels.AUTO and not multiplies_exactly(cpuinfo):
         return Choice(encoder, Why.PROCESSOR)
     try:
         found = _find(encoder)
@@ -94,6 +99,7 @@ def prepare(
     *,
     smallest: int = SMALLEST,
     cpuinfo: Path = CPUINFO,
+    kernels: Kernels = Kernels.AUTO,
 ) -> Choice:
     """Make the fast graph of the model in a folder, if this machine gains by it and it is not there yet.
 
@@ -101,15 +107,17 @@ def prepare(
     the choice. The model's files must have been verified. Raises `ModelBroken` only where there is no model.
     """
     encoder = find_layout(folder).encoder
-    choice = choose(encoder, smallest=smallest, cpuinfo=cpuinfo)
+    choice = choose(encoder, smallest=smallest, cpuinfo=cpuinfo, kernels=kernels)
     if choice.why is not Why.ABSENT:
         return choice
     try:
         with _alone(encoder.parent / FOLDER):
-            choice = choose(encoder, smallest=smallest, cpuinfo=cpuinfo)  # another process may have been faster
+            choice = choose(
+                encoder, smallest=smallest, cpuinfo=cpuinfo, kernels=kernels
+            )  # another process may have been faster
             if choice.why is Why.ABSENT:
                 _make(encoder, on_progress)
-                choice = choose(encoder, smallest=smallest, cpuinfo=cpuinfo)
+                choice = choose(encoder, smallest=smallest, cpuinfo=cpuinfo, kernels=kernels)
             return choice
     except OSError as error:
         log.warning(

@@ -16,7 +16,7 @@ import pytest
 from stt_server.errors import ModelBroken
 from stt_server.speech.engines import load
 from stt_server.speech.engines.prepared import FOLDER, SMALLEST, Choice, Why, choose, prepare
-from stt_server.speech.processor import multiplies_exactly
+from stt_server.speech.processor import Kernels, multiplies_exactly
 from stt_server.types import Audio, Options
 from tests.assets import TINY_MODEL, needs_model
 from tests.speech.engines import models
@@ -173,6 +173,17 @@ def test_a_processor_that_would_overflow_gets_the_original(folder: Path, cpuinfo
 
 
 # -- What goes wrong -------------------------------------------------------------------------------
+
+
+def test_who_runs_the_server_has_the_last_word(folder: Path, cpuinfo: Path) -> None:
+    """KERNELS=published leaves the file as it came, `prepared` prepares it even for a processor that would overflow."""
+    assert prepare(folder, smallest=0, cpuinfo=cpuinfo, kernels=Kernels.PUBLISHED) == Choice(
+        folder / ENCODER, Why.ASKED
+    )
+    assert not (folder / FOLDER).exists()
+    cpuinfo.write_text("flags : avx2\n")
+    path = made(folder, cpuinfo, kernels=Kernels.PREPARED)
+    assert choose(folder / ENCODER, smallest=0, cpuinfo=cpuinfo, kernels=Kernels.PREPARED) == Choice(path, Why.PREPARED)
 
 
 def test_what_is_no_graph_is_left_to_the_loader(folder: Path, cpuinfo: Path, caplog: pytest.LogCaptureFixture) -> None:
