@@ -26,7 +26,7 @@ def main() -> None:
     asked = _arguments()
     published = find_layout(asked.model).encoder
     choice = prepare(asked.model, smallest=0)
-    if choice.why is not Why.PREPARED:
+    if choice.why not in (Why.LEAN, Why.PREPARED):
         sys.exit(f"There is nothing to compare: {published.name} is {choice.why}.")
     encoders = {"published": Encoder(published), "prepared": Encoder(choice.path)}
     print(f"{published}, windows of {asked.seconds:g} s, medians of {asked.rounds} rounds (fastest in brackets)")

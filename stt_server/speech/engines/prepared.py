@@ -1,13 +1,12 @@
 """The fast form of a published encoder, made once and kept beside it in `.prepared/`.
 
-Its name carries the original's checksum, the version of the preparation and its own checksum:
-`encoder.int8-<original>-1-<own>.onnx`. A stale or damaged one therefore never fits, and is made anew. An empty one says
-that there was nothing to do. The original stays as it is, and is used wherever the fast form cannot be: a model must
-not fail because it could be faster.
+Its name carries the original's checksum, the version of the preparation, the form and its own checksum:
+`encoder.int8-<original>-2-lean-<own>.onnx`. A stale or damaged one therefore never fits, and is made anew. An empty one
+says that there was nothing to do. The original stays as it is, and is used wherever the fast form cannot be: a model
+must not fail because it could be faster.
 """
 
 import errno
-import hashlib
 import logging
 import os
 import shutil
@@ -19,40 +18,35 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from stt_server.speech.disk import sync_folder
+from stt_server.speech.engines.forms import Form, Unusable, make
 from stt_server.speech.engines.layout import find_layout
 from stt_server.speech.models import sha256_of
 from stt_server.speech.processor import CPUINFO, Kernels, multiplies_exactly
-
-if TYPE_CHECKING:
-    from stt_server.speech.engines.rewrite import Rewritten
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with a file's name, its bytes so far, and its bytes in all."""
 
-VERSION = 1
-"""Of what is made. To be raised with every change of `rewrite` that changes its result."""
+VERSION = 2
+"""Of what is made. To be raised with every change of `rewrite` or `lean` that changes its result."""
 FOLDER = ".prepared"
 MIB = 1024 * 1024
 SMALLEST = 64 * MIB
 """Bytes of an encoder that is worth the seconds and the disk; smaller ones are fast as they are."""
 _DIGITS = 16
 """Of each checksum. They tell files apart and find damage; nobody is kept out by them."""
-_EMPTY = hashlib.sha256().hexdigest()
 _SPARE = 64 * MIB
 """Bytes of disk that are left alone."""
 _LOCK = "lock"
-_GRAPH, _WEIGHT = b"\x3a", b"\x2a"
-"""How protocol buffers announce a model's graph (field 7), and a weight in it (field 5)."""
 
 
 class Why(StrEnum):
     """Why this graph and not the other."""
 
+    LEAN = "rebuilt for one window at a time and fast 8-bit kernels"
     PREPARED = "rewritten for fast 8-bit kernels"
     ABSENT = "not prepared yet: the server's start does it, or `stt-server download`"
     FAILED = "could not be prepared"
@@ -61,6 +55,9 @@ class Why(StrEnum):
     FLOAT = "not an 8-bit one"
     ASKED = "the published one, as KERNELS asks"
     PROCESSOR = "the fast kernels are not known to be exact on this processor"
+
+
+_WHY = {Form.LEAN: Why.LEAN, Form.REWRITTEN: Why.PREPARED, Form.NOTHING: Why.NOTHING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,8 @@ def choose(
         return Choice(encoder, Why.FAILED)
     if found is None:
         return Choice(encoder, Why.ABSENT)
-    return Choice(found, Why.PREPARED) if found.stat().st_size else Choice(encoder, Why.NOTHING)
+    form, path = found
+    return Choice(encoder if form is Form.NOTHING else path, _WHY[form])
 
 
 def prepare(
@@ -125,23 +123,19 @@ def prepare(
             " where the folder can be written and has room",
             extra={"folder": str(folder), "error": error.strerror or str(error)},
         )
-    except _Unusable as error:
+    except Unusable as error:
         log.warning("the model cannot be prepared", extra={"file": encoder.name, "error": str(error)})
     return Choice(encoder, Why.FAILED)
-
-
-class _Unusable(Exception):
-    """The original is no graph."""
 
 
 # -- Names -----------------------------------------------------------------------------------------
 
 
-def _prefix(encoder: Path, checksum: str) -> str:
-    return f"{encoder.name.removesuffix('.onnx')}-{checksum[:_DIGITS]}-{VERSION}-"
+def _name(encoder: Path, checksum: str, form: Form, own: str) -> str:
+    return f"{encoder.name.removesuffix('.onnx')}-{checksum[:_DIGITS]}-{VERSION}-{form}-{own[:_DIGITS]}.onnx"
 
 
-def _find(encoder: Path) -> Path | None:
+def _find(encoder: Path) -> tuple[Form, Path] | None:
     """The whole graph that was made of just this encoder by just this version."""
     folder = encoder.parent / FOLDER
     graphs = sorted(folder.glob("*.onnx")) if folder.is_dir() else []
@@ -149,9 +143,12 @@ def _find(encoder: Path) -> Path | None:
         return None
     with ThreadPoolExecutor(2) as pool:  # half a gigabyte each
         checksum, *own = pool.map(sha256_of, (encoder, *graphs))
-    prefix = _prefix(encoder, checksum)
-    whole = (path for path, found in zip(graphs, own, strict=True) if path.name == f"{prefix}{found[:_DIGITS]}.onnx")
-    return next(whole, None)
+    expected = (
+        (form, path, _name(encoder, checksum, form, found))
+        for path, found in zip(graphs, own, strict=True)
+        for form in Form
+    )
+    return next(((form, path) for form, path, name in expected if path.name == name), None)
 
 
 # -- Making ----------------------------------------------------------------------------------------
@@ -172,30 +169,18 @@ def _alone(folder: Path) -> Iterator[None]:
 def _make(encoder: Path, on_progress: Progress) -> None:
     began = time.monotonic()
     log.info("preparing the model, once", extra={"file": encoder.name})
-    folder = encoder.parent / FOLDER
+    folder, total = encoder.parent / FOLDER, encoder.stat().st_size
     _check_space(encoder)
-    checksum, rewritten = _rewrite(encoder)
     part = folder / f"{os.getpid()}.part"
     try:
-        with part.open("wb") as file:
-            own = _write(file, rewritten, encoder, on_progress) if rewritten.changes else _EMPTY
-            file.flush()
-            os.fsync(file.fileno())
-        path = part.replace(folder / f"{_prefix(encoder, checksum)}{own[:_DIGITS]}.onnx")
+        made = make(encoder, part, lambda share: on_progress(f"{encoder.name}, prepared", round(share * total), total))
+        path = part.replace(folder / _name(encoder, made.original, made.form, made.own))
     finally:
         part.unlink(missing_ok=True)
     sync_folder(folder)
     _clear(folder, path)
-    log.info(
-        "model prepared",
-        extra={
-            "file": encoder.name,
-            "signed": rewritten.signed,
-            "pointwise": rewritten.pointwise,
-            "floated": rewritten.floated,
-            "seconds": round(time.monotonic() - began, 1),
-        },
-    )
+    seconds = round(time.monotonic() - began, 1)
+    log.info("model prepared", extra={"file": encoder.name, "form": str(made.form), "seconds": seconds})
 
 
 def _check_space(encoder: Path) -> None:
@@ -203,56 +188,6 @@ def _check_space(encoder: Path) -> None:
     need = encoder.stat().st_size + _SPARE
     if (free := shutil.disk_usage(encoder.parent).free) < need:
         raise OSError(errno.ENOSPC, f"{need // MIB:,} MiB are needed, {free // MIB:,} MiB are free")
-
-
-def _rewrite(encoder: Path) -> "tuple[str, Rewritten]":
-    """The original's checksum and its fast form: both of the same bytes."""
-    # Imported late: a quarter of a second that a start from a prepared graph does not need.
-    from google.protobuf.message import DecodeError
-    from onnx import ModelProto
-
-    from stt_server.speech.engines.rewrite import rewrite
-
-    content = encoder.read_bytes()
-    try:
-        return hashlib.sha256(content).hexdigest(), rewrite(ModelProto.FromString(content))
-    except (DecodeError, ValueError) as error:
-        raise _Unusable(str(error)) from error
-
-
-def _write(file: BinaryIO, rewritten: "Rewritten", encoder: Path, on_progress: Progress) -> str:
-    """Write the model weight by weight, so that it is never whole in memory a second time; returns its checksum.
-
-    Where a field occurs twice, readers of protocol buffers merge: so the frame may come first, and each weight after it
-    as another piece of the graph.
-    """
-    total, own = encoder.stat().st_size, hashlib.sha256()
-    done = 0
-    for piece in _pieces(rewritten):
-        file.write(piece)
-        own.update(piece)
-        done += len(piece)
-        on_progress(f"{encoder.name}, prepared", min(done, total), total)
-    on_progress(f"{encoder.name}, prepared", total, total)
-    return own.hexdigest()
-
-
-def _pieces(rewritten: "Rewritten") -> Iterator[bytes]:
-    yield rewritten.frame.SerializeToString()
-    for weight in rewritten.weights():
-        content = weight.SerializeToString()
-        header = _WEIGHT + _varint(len(content))
-        yield _GRAPH + _varint(len(header) + len(content)) + header
-        yield content
-
-
-def _varint(value: int) -> bytes:
-    """A number as protocol buffers write it: seven bits a byte, the lowest first, the top bit where more follow."""
-    digits = bytearray()
-    while value > 127:
-        digits.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*digits, value])
 
 
 def _clear(folder: Path, keep: Path) -> None:

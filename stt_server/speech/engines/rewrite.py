@@ -50,8 +50,8 @@ def rewrite(model: ModelProto) -> Rewritten:
     """Rewrite a model, which itself stays as it is."""
     surgery = _Surgery(model.graph)
     nodes = [new for node in model.graph.node for new in surgery.operate(node)]
-    nodes = _without_dead(nodes, outputs={value.name for value in model.graph.output})
-    read = {name for node in nodes for name in _reads(node)} | {value.name for value in model.graph.output}
+    nodes = without_dead(nodes, outputs={value.name for value in model.graph.output})
+    read = {name for node in nodes for name in reads(node)} | {value.name for value in model.graph.output}
     return Rewritten(
         frame=_frame(model, nodes),
         weights=partial(surgery.weights.read, read),
@@ -67,15 +67,15 @@ def _frame(model: ModelProto, nodes: Iterable[NodeProto]) -> ModelProto:
     The notes on shapes inside stay, where the value does: ONNX Runtime fuses more where it knows them.
     """
     frame = ModelProto()
-    _copy(model, frame, but={"graph"})
-    _copy(model.graph, frame.graph, but={"node", "initializer", "value_info"})
+    copy_fields(model, frame, but={"graph"})
+    copy_fields(model.graph, frame.graph, but={"node", "initializer", "value_info"})
     frame.graph.node.extend(nodes)
     made = {name for node in nodes for name in node.output}
     frame.graph.value_info.extend(value for value in model.graph.value_info if value.name in made)
     return frame
 
 
-def _copy(old: Any, new: Any, *, but: set[str]) -> None:
+def copy_fields(old: Any, new: Any, *, but: set[str]) -> None:
     """All fields of a message but these."""
     for field, value in old.ListFields():
         if field.name in but:
@@ -88,22 +88,22 @@ def _copy(old: Any, new: Any, *, but: set[str]) -> None:
             setattr(new, field.name, value)
 
 
-def _reads(node: NodeProto) -> Iterator[str]:
+def reads(node: NodeProto) -> Iterator[str]:
     """Names of all values it needs, those inside its branches and loops included."""
     yield from node.input
     for attribute in node.attribute:
         for graph in (*attribute.graphs, *([attribute.g] if attribute.type == AttributeProto.GRAPH else [])):
-            yield from (name for inner in graph.node for name in _reads(inner))
+            yield from (name for inner in graph.node for name in reads(inner))
             yield from (value.name for value in graph.output)
 
 
-def _without_dead(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
+def without_dead(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
     """The nodes that something comes of. They are in the order of their work."""
     read, kept = set(outputs), []
     for node in reversed(nodes):
         if read & set(node.output):
             kept.append(node)
-            read.update(_reads(node))
+            read.update(reads(node))
     return kept[::-1]
 
 
@@ -148,7 +148,7 @@ class _Surgery:
         self.weights = _Weights({weight.name: weight for weight in graph.initializer})
         self._nodes = list(graph.node)
         self._makers = {name: node for node in self._nodes for name in node.output}
-        self._readers = Counter(name for node in self._nodes for name in _reads(node))
+        self._readers = Counter(name for node in self._nodes for name in reads(node))
         self._readers.update(value.name for value in graph.output)
         self.signed = self.pointwise = self.floated = 0
 
@@ -215,7 +215,7 @@ class _Surgery:
         new.input.extend([""] * (4 - len(new.input)))
         new.input[1] = self.weights.add(f"{weight.name}/signed", partial(_signed_tensor, weight))
         # Without a zero point it was 0. Another weight may have the same one and not be signed.
-        zero_value = _signed(numpy_helper.to_array(zero) if zero else _none(weight))
+        zero_value = signed(numpy_helper.to_array(zero) if zero else _none(weight))
         new.input[3] = self.weights.add(f"{name or weight.name + '/zero'}/signed", lambda: zero_value)
         self.signed += 1
         return new
@@ -228,7 +228,7 @@ class _Surgery:
         """
         out, axes, add = scaled.output, scaled.axes, self.weights.add
         weight = add(f"{out}/weight", partial(_product_tensor, scaled.weight))
-        zero = add(f"{out}/weight_zero", lambda: _signed(scaled.zero))
+        zero = add(f"{out}/weight_zero", lambda: signed(scaled.zero))
         scale = add(f"{out}/weight_scale", lambda: scaled.scale)
         last, first = [0, *range(2, axes), 1], [0, axes - 1, *range(1, axes - 1)]
         quantised = [f"{out}/{part}" for part in ("bytes", "scale", "zero")]
@@ -291,13 +291,13 @@ def _row(values: Array) -> Array:
     return values.reshape(()) if values.size == 1 else values.reshape(-1)
 
 
-def _signed(values: Array) -> Array:
+def signed(values: Array) -> Array:
     """128 less, which is another top bit."""
     return values if values.dtype == np.int8 else (values ^ np.uint8(128)).view(np.int8)
 
 
 def _signed_tensor(weight: TensorProto) -> Array:
-    return _signed(numpy_helper.to_array(weight))
+    return signed(numpy_helper.to_array(weight))
 
 
 def _product_tensor(weight: TensorProto) -> Array:

@@ -9,6 +9,7 @@ from stt_server.speech.engines import Engine, load
 from stt_server.speech.processor import multiplies_exactly
 from tests.assets import TINY_MODEL
 from tests.speech.engines import models
+from tests.speech.engines.lean.exports import Export, write
 
 FORMS: dict[str, Callable[[Path], Path]] = {
     "sherpa-onnx": lambda folder: TINY_MODEL,
@@ -36,3 +37,11 @@ def tiny() -> Engine:
 def onnx_asr_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small model in onnx-asr's layout."""
     return models.onnx_asr_layout(tmp_path_factory.mktemp("onnx-asr") / "model")
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small encoder like the published ones."""
+    if not multiplies_exactly():
+        pytest.skip("the fast kernels overflow on this processor")
+    return write(tmp_path_factory.mktemp("published"), Export(biases=True))

@@ -21,6 +21,7 @@ from stt_server.types import Audio, Options
 from tests.assets import TINY_MODEL, needs_model
 from tests.speech.engines import models
 from tests.speech.engines.graphs import rewritten
+from tests.speech.engines.lean.exports import Export, write
 from tests.speech.engines.models import SAMPLES, speech, transcripts
 
 pytestmark = needs_model
@@ -64,13 +65,13 @@ def made(folder: Path, cpuinfo: Path, **other: Any) -> Path:
 
 
 def test_it_is_made_once_and_found_again(folder: Path, cpuinfo: Path) -> None:
-    """Its name carries the original's checksum, the version and its own; the original is not touched."""
+    """Its name carries the original's checksum, the version, the form and its own; the original is not touched."""
     before = digest(folder / ENCODER)
     assert chosen(folder, cpuinfo) == Choice(folder / ENCODER, Why.ABSENT)
 
     path = made(folder, cpuinfo)
 
-    assert path == folder / FOLDER / f"encoder.int8-{before}-1-{digest(path)}.onnx"
+    assert path == folder / FOLDER / f"encoder.int8-{before}-2-rewritten-{digest(path)}.onnx"
     assert digest(folder / ENCODER) == before
     assert chosen(folder, cpuinfo) == Choice(path, Why.PREPARED)
     written = path.stat().st_mtime_ns
@@ -101,6 +102,32 @@ def test_progress_reaches_its_end(folder: Path, cpuinfo: Path) -> None:
     assert seen[-1][1] == size
 
 
+def test_a_published_encoder_becomes_lean(published: Path, tmp_path: Path, cpuinfo: Path) -> None:
+    """Both names say so: the file's, and the reason that is logged and checked. Waiting ends at all of it."""
+    folder = models.copy_tiny(tmp_path / "model")
+    shutil.copyfile(published, folder / ENCODER)
+    seen: list[int] = []
+    choice = prepare(folder, lambda _file, done, _total: seen.append(done), smallest=0, cpuinfo=cpuinfo)
+    assert choice.why is Why.LEAN
+    assert "-2-lean-" in choice.path.name
+    assert chosen(folder, cpuinfo) == choice
+    assert seen == sorted(seen)
+    assert seen[-1] == published.stat().st_size
+
+
+def test_an_encoder_that_computes_something_else_is_only_rewritten(
+    tmp_path: Path, cpuinfo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All parts are there, and one function is another: the trial sees it, and says by how much."""
+    folder = models.copy_tiny(tmp_path / "model")
+    write(folder, Export(gate="HardSigmoid"))
+    choice = prepare(folder, smallest=0, cpuinfo=cpuinfo)
+    assert choice.why is Why.PREPARED
+    assert onnx.load(choice.path) == rewritten(onnx.load(folder / ENCODER))
+    [reason] = [record.__dict__["reason"] for record in caplog.records if "no lean form" in record.message]
+    assert "differs by" in reason
+
+
 # -- What does not fit -----------------------------------------------------------------------------
 
 
@@ -121,7 +148,7 @@ def _flip(path: Path) -> None:
 
 
 def _older(path: Path) -> None:
-    path.rename(path.with_name(path.name.replace("-1-", "-0-")))
+    path.rename(path.with_name(path.name.replace("-2-", "-1-")))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +338,7 @@ def test_a_prepared_graph_that_does_not_load_costs_nothing(heavy: Path, caplog: 
         path.unlink()
     (heavy / FOLDER).mkdir(exist_ok=True)
     junk = b"junk"
-    name = f"encoder.int8-{digest(heavy / ENCODER)}-1-{hashlib.sha256(junk).hexdigest()[:16]}.onnx"
+    name = f"encoder.int8-{digest(heavy / ENCODER)}-2-lean-{hashlib.sha256(junk).hexdigest()[:16]}.onnx"
     (heavy / FOLDER / name).write_bytes(junk)
     assert load(heavy, threads=1)
     assert "the prepared encoder does not load" in caplog.text
