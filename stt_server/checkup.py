@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from stt_server import __version__, logs
 from stt_server.errors import SttError
 from stt_server.settings import LOOPBACK, MIB, Settings, available_cpus, ignored_settings, load_settings
 from stt_server.speech.confine import confine
+from stt_server.speech.engines.families import Found
 from stt_server.speech.models import Installed, find_model, verify
 from stt_server.speech.processor import Kernels, family, instructions, multiplies_exactly, read_facts
 from stt_server.types import Options
@@ -127,7 +128,8 @@ def _model(settings: Settings) -> Iterator[Row]:
         began = time.monotonic()
         installed = verify(installed)
         yield _describe(installed, time.monotonic() - began)
-        yield _kernels(settings)
+        if not installed.found:
+            yield _kernels(settings)
         yield _graph(installed, settings)
         yield _recognise(installed, settings)
     except SttError as error:
@@ -161,13 +163,23 @@ def _kernels(settings: Settings) -> Row:
 
 
 def _graph(installed: Installed, settings: Settings) -> Row:
-    """Which form of the encoder would be run."""
+    """Which form of the encoder would be run, or what runs a model of another family."""
+    if installed.found:
+        return _engine(installed.found)
     from stt_server.speech.engines.layout import find_layout
     from stt_server.speech.engines.prepared import Why, choose
 
     choice = choose(find_layout(installed.folder).encoder, kernels=Kernels(settings.kernels))
     slow = choice.why in (Why.ABSENT, Why.FAILED, Why.PROCESSOR)
     return Row("encoder", f"{choice.path.name}, {choice.why}", Verdict.DOUBTFUL if slow else Verdict.GOOD)
+
+
+def _engine(found: Found) -> Row:
+    what = f"{found.family.title}: {', '.join(path.name for path in found.files.values())}"
+    try:
+        return Row("engine", f"{what}, run by sherpa-onnx {version('sherpa-onnx')}")
+    except PackageNotFoundError:
+        return Row("engine", f"{what}; sherpa-onnx is missing", Verdict.BAD)
 
 
 def _recognise(installed: Installed, settings: Settings) -> Row:

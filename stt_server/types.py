@@ -68,6 +68,8 @@ class Word:
     confidence: float | None = None
     """[0, 1]; None when the engine cannot tell."""
     speaker: str | None = None
+    exact: bool = True
+    """False: it was said somewhere between start and end; the engine cannot tell where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Hypothesis:
 
     words: tuple[Word, ...] = ()
     tokens: tuple[Token, ...] = ()
+    language: str | None = None
+    """ISO 639-1 code, if the engine tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class Segment:
     start: float
     end: float
     words: tuple[Word, ...] = ()
-    """Empty only for texts taken over from a database that kept no words."""
+    """Empty where their times are not known: by an engine that cannot tell, in a database that kept no words."""
     tokens: tuple[Token, ...] = ()
     speaker: str | None = None
 

@@ -34,6 +34,7 @@ ONLY = {
     "uvicorn": "stt_server.web",
     "onnxruntime": "stt_server.speech",
     "onnx": "stt_server.speech.engines",
+    "sherpa_onnx": "stt_server.speech.engines.sherpa",
     "av": "stt_server.speech",
     "soundfile": "stt_server.speech",
     "sqlite3": "stt_server.jobs.stores",

@@ -4,8 +4,9 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from itertools import pairwise, zip_longest
-from math import inf
+from math import ceil, inf
 
 from stt_server.speech.chunking import OVERLAP, Window
 from stt_server.types import Hypothesis, Span, Token, Word
@@ -41,6 +42,8 @@ class Joiner:
         """Words at the end of the last window that the next one heard too."""
         self._clock = 0.0
         """End of the last word given out."""
+        self._place: tuple[Span, Span] | None = None
+        """Where the last inexact word was said to be, and where it was given out to be."""
 
     def add(self, window: Window, hypothesis: Hypothesis | None) -> Hypothesis:
         """Take one window's words (None: it failed), in times of the file; what is certain since, in order."""
@@ -49,7 +52,7 @@ class Joiner:
         while self._next in self._early:
             sealed.append(self._give(self._join(*self._early.pop(self._next))))
             self._next += 1
-        return concatenate(sealed)
+        return replace(concatenate(sealed), language=hypothesis.language if hypothesis else None)
 
     def finish(self) -> Hypothesis:
         """There are no more windows: the words held back. A window never added counts as failed."""
@@ -67,9 +70,12 @@ class Joiner:
         return heard[:sealed]
 
     def _give(self, sealed: list[_Heard]) -> Hypothesis:
-        """Words and tokens with times that go forward only and do not overlap."""
+        """Words and tokens with times that go forward only and do not overlap; inexact ones share theirs."""
         words, tokens = [], []
         for one, following in zip_longest(sealed, sealed[1:]):
+            if not one.word.exact:
+                words.append(self._give_inexact(one.word))
+                continue
             start = max(one.word.start, self._clock)
             end = max(start, min(one.word.end, following.word.start if following else inf))
             words.append(replace(one.word, start=start, end=end))
@@ -77,12 +83,26 @@ class Joiner:
             self._clock = end
         return Hypothesis(tuple(words), tuple(tokens))
 
+    def _give_inexact(self, word: Word) -> Word:
+        """The word where it was said to be, but behind all before it that was said to be elsewhere."""
+        said = Span(word.start, word.end)
+        if self._place is None or self._place[0] != said:
+            start = max(said.start, self._clock)
+            self._clock = max(start, said.end)
+            self._place = said, Span(start, self._clock)
+        return replace(word, start=self._place[1].start, end=self._place[1].end)
+
 
 def concatenate(parts: Iterable[Hypothesis]) -> Hypothesis:
-    """Sealed pieces, one after the other, as one."""
+    """Sealed pieces, one after the other, as one, in the language of most of their words."""
     parts = list(parts)
     words = tuple(word for part in parts for word in part.words)
-    return Hypothesis(words, tuple(token for part in parts for token in part.tokens))
+    spoken: dict[str, int] = {}
+    for part in parts:
+        if part.language:
+            spoken[part.language] = spoken.get(part.language, 0) + len(part.words)
+    language = max(spoken, key=lambda code: spoken[code], default=None)
+    return Hypothesis(words, tuple(token for part in parts for token in part.tokens), language)
 
 
 def _heard(span: Span, hypothesis: Hypothesis) -> list[_Heard]:
@@ -118,6 +138,8 @@ def _stitch(left: list[_Heard], right: list[_Heard], seam: float) -> list[_Heard
 
     A word heard by both is taken from the side that owns the place. A word heard by one is kept if that side does.
     """
+    if not all(one.word.exact for one in [*left, *right]):
+        return _stitch_by_text(left, right)
     reach = max([seam, *(one.word.end for one in left)]) + SLACK_SECS
     near = sum(one.word.start < reach for one in right)
     joined, before_left, before_right = [], 0, 0
@@ -129,6 +151,20 @@ def _stitch(left: list[_Heard], right: list[_Heard], seam: float) -> list[_Heard
             joined.append(mine if mine.middle + theirs.middle < 2 * seam else theirs)
         before_left, before_right = at_left + 1, at_right + 1
     return joined + right[near:]
+
+
+def _stitch_by_text(left: list[_Heard], right: list[_Heard]) -> list[_Heard]:
+    """The same by the words alone: what ends the left and begins the right, with a word or two astray, is said once.
+
+    Where nothing fits, both are kept whole: a word said twice is better than one lost.
+    """
+    reach = 4 * ceil(2 * OVERLAP)  # words in the common audio, by somebody who speaks fast
+    tail, head = [[_normal(one.word.text) for one in part] for part in (left[-reach:], right[:reach])]
+    matched = SequenceMatcher(None, tail, head, autojunk=False).find_longest_match()
+    outside = len(tail) - matched.a - matched.size + matched.b
+    if matched.size == 0 or outside > max(matched.size, 2):
+        return left + right
+    return left[: len(left) - len(tail) + matched.a + matched.size] + right[matched.b + matched.size :]
 
 
 def _pairs(left: Sequence[_Heard], right: Sequence[_Heard]) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stt_server.errors import ModelBroken
 from stt_server.speech.catalogue import MODELS, Model
+from stt_server.speech.engines.families import Found, find_family, missing_parts
 from stt_server.speech.engines.layout import find_layout
 
 log = logging.getLogger(__name__)
@@ -57,12 +58,16 @@ class Installed:
     alias: str = ""
     """The id an operator chose for it."""
     verified: bool = False
+    found: Found | None = None
+    """What it is, if it is of another family than Parakeet."""
 
     @property
     def name(self) -> str:
         """The id listed in `/v1/models`."""
         if self.alias or self.embedded:
             return self.alias or EMBEDDED_ID
+        if self.found:
+            return self.found.name
         return self.row.id if self.row else self.folder.name
 
     @property
@@ -153,7 +158,8 @@ def _model_folder(path: Path) -> Path | None:
 def _installed(folder: Path, alias: str, embedded: Path, models: Iterable[Model]) -> Installed:
     folder = folder.resolve()
     try:
-        files = _files(folder)
+        found = find_family(folder)
+        files = _files(folder, found)
     except ModelBroken as broken:
         raise ModelBroken(
             f"{broken.message} Run `stt-server download --replace`, or set MODEL_PATH to the folder of a whole model"
@@ -166,18 +172,26 @@ def _installed(folder: Path, alias: str, embedded: Path, models: Iterable[Model]
         embedded=folder == embedded.resolve(),
         modified=max(int((folder / name).stat().st_mtime) for name in files),
         alias=alias,
+        found=found,
     )
 
 
-def _files(folder: Path) -> tuple[str, ...]:
-    layout = find_layout(folder)
+def _files(folder: Path, found: Found | None) -> tuple[str, ...]:
+    if found:
+        return tuple(path.name for path in found.files.values())
+    try:
+        layout = find_layout(folder)
+    except ModelBroken as broken:
+        if "incomplete" not in broken.message and (missing := missing_parts(folder)):
+            raise ModelBroken(f"The model in {folder} is incomplete: {missing}.") from broken
+        raise
     parts = (layout.encoder, layout.decoder, layout.joiner, layout.tokens)
     return tuple(part.name for part in parts if part)
 
 
 def _holds_model(folder: Path) -> bool:
     try:
-        return bool(_files(folder))
+        return bool(_files(folder, find_family(folder)))
     except ModelBroken:
         return False
 

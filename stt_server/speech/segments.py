@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from stt_server.speech.sentences import ends_sentence
 from stt_server.types import Segment, Token, Word
@@ -17,20 +17,32 @@ MAX_CHARACTERS = 200
 def segment(words: Sequence[Word], tokens: Sequence[Token]) -> tuple[Segment, ...]:
     """All the words and all the tokens, in order, as segments.
 
-    The texts of the segments, joined by single spaces, are the words joined by single spaces.
+    The texts of the segments, joined by single spaces, are the words joined by single spaces. Words of which only a
+    common stretch of time is known make one segment of that stretch, which then has no words.
     """
-    runs = [run for sentence in _sentences(words) for run in pieces(sentence, _is_short)]
+    runs = [run for stretch in _stretches(words) for run in (_divided(stretch) if stretch[0].exact else [stretch])]
+    shares = iter(_share(tokens, [run for run in runs if run[0].exact]))
     return tuple(
         Segment(
             text=" ".join(word.text for word in run),
             start=run[0].start,
             end=max(word.end for word in run),
-            words=tuple(run),
-            tokens=tuple(own),
+            words=tuple(run) if run[0].exact else (),
+            tokens=tuple(next(shares)) if run[0].exact else (),
             speaker=run[0].speaker,
         )
-        for run, own in zip(runs, _share(tokens, runs), strict=True)
+        for run in runs
     )
+
+
+def _stretches(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
+    """Words in order, parted where those of one common place begin and end."""
+    for _, stretch in groupby(words, key=lambda word: None if word.exact else (word.start, word.end)):
+        yield list(stretch)
+
+
+def _divided(words: Sequence[Word]) -> list[Sequence[Word]]:
+    return [run for sentence in _sentences(words) for run in pieces(sentence, _is_short)]
 
 
 def pieces(words: Sequence[Word], fits: Callable[[Sequence[Word]], bool]) -> Iterator[Sequence[Word]]:

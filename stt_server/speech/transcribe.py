@@ -73,7 +73,8 @@ def assemble(
     if gaps and not hypothesis.words:
         raise EngineFailed
     segments = segment(hypothesis.words, hypothesis.tokens)
-    language = options.language or guess_language(" ".join(part.text for part in segments))
+    text = " ".join(part.text for part in segments)
+    language = options.language or hypothesis.language or guess_language(text)
     return Transcript(segments, duration, language, model, tuple(sorted(gaps, key=lambda gap: gap.start)))
 
 

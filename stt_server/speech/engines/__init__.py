@@ -14,7 +14,7 @@ class Capabilities:
     """What an engine can tell and be told. What it cannot do must be refused or said, never faked."""
 
     languages: tuple[str, ...]
-    """ISO 639-1 codes of what it understands."""
+    """ISO 639-1 codes of what it understands; empty if the model does not say."""
     word_times: bool
     confidences: bool
     logprobs: bool
@@ -44,7 +44,13 @@ def load(folder: Path, *, threads: int, may_prepare: bool = True, kernels: Kerne
     Raises `ModelBroken`, which says what is wrong with which file. Takes seconds and, for Parakeet,
     a gigabyte: load it in the process that recognises, not in the one that answers.
     """
-    # Imported late: naming the protocol must not cost onnxruntime's start.
+    # Imported late: naming the protocol must not cost onnxruntime's start, and sherpa-onnx brings another one.
+    from stt_server.speech.engines.families import find_family
+
+    if (found := find_family(folder)) is not None:
+        from stt_server.speech.engines.sherpa import load_sherpa
+
+        return load_sherpa(found, threads=threads)
     from stt_server.speech.engines.parakeet import load_parakeet
 
     return load_parakeet(folder, threads=threads, may_prepare=may_prepare, kernels=kernels)
