@@ -14,7 +14,7 @@ from stt_server.settings import forget_environment, load_settings
 from stt_server.speech.engines import load
 from stt_server.speech.formats import FORMATS, Rendering
 from stt_server.speech.language import parse_language
-from stt_server.speech.models import find_model, verify
+from stt_server.speech.models import Installed, find_model, verify
 from stt_server.speech.processor import Kernels
 from stt_server.speech.transcribe import transcribe
 from stt_server.types import Options, Transcript
@@ -104,6 +104,7 @@ def transcribe_files(
     longest = settings.max_audio_duration_secs
     with decoding_apart(max_duration=longest) as preparation:
         installed = verify(find_model(settings.model_path, settings.model_name))
+        _try(installed)
         engine = load(installed.folder, threads=settings.threads, kernels=Kernels(settings.kernels))
         options = Options(model=installed.name, language=spoken)
 
@@ -123,6 +124,14 @@ def transcribe_files(
         for file in files:
             batch.run(file, recognise)
     return 1 if batch.failures else 0
+
+
+def _try(installed: Installed) -> None:
+    """See that the model does not end this process without a word. Raises `ModelBroken`."""
+    if installed.found:
+        from stt_server.speech.engines.sherpa import rehearse
+
+        rehearse(installed.found)
 
 
 def _expand(patterns: list[str]) -> tuple[list[str], list[str]]:

@@ -186,6 +186,10 @@ def _recognise(installed: Installed, settings: Settings) -> Row:
     from stt_server.jobs.recogniser import test_clip
     from stt_server.speech.engines import load
 
+    if installed.found:
+        from stt_server.speech.engines.sherpa import rehearse
+
+        rehearse(installed.found)
     began = time.monotonic()
     # A check changes nothing.
     engine = load(installed.folder, threads=settings.threads, may_prepare=False, kernels=Kernels(settings.kernels))

@@ -27,6 +27,11 @@ class Part:
     """Keys of its metadata that sherpa-onnx reads as whole numbers, and will not do without."""
 
 
+_MAY_BE_ZERO = ("blank_id", "is_multilingual")
+_MOST_TOKENS = 1_000_000
+"""Four times the largest vocabulary there is; sherpa-onnx takes any number, and breaks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """One row of the table."""
@@ -100,9 +105,12 @@ def read_symbols(path: Path) -> dict[int, str]:
     """The tokens file: a symbol and its number a line; a number alone is the space. Raises `ModelBroken`."""
     try:
         rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return {int(row[-1]): row[0] if len(row) == 2 else " " for row in rows}
+        symbols = {int(row[-1]): row[0] if len(row) == 2 else " " for row in rows}
     except (OSError, ValueError) as error:
         raise ModelBroken(f"{path.name} cannot be read: {error}") from error
+    if stray := [number for number in symbols if not 0 <= number < _MOST_TOKENS]:
+        raise ModelBroken(f"{path.name} lists a token number {stray[0]}: there are no such.")
+    return symbols
 
 
 # -- By their names --------------------------------------------------------------------------------
@@ -154,7 +162,8 @@ def _check_network(header: Header, part: Part) -> None:
         if not _fits(kinds.split(), wanted.split()):
             raise ModelBroken(f"{header.file} has the {what} ({kinds}), not ({wanted}): a network of another kind.")
     for key in part.numbers:
-        if not header.metadata.get(key, "").isdecimal():
+        value = header.metadata.get(key, "")
+        if not re.fullmatch(r"\d{1,7}", value) or (int(value) == 0 and key not in _MAY_BE_ZERO):
             raise ModelBroken(f"{header.file} does not say its {key}: its metadata are not what sherpa-onnx needs.")
 
 

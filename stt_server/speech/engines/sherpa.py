@@ -5,9 +5,12 @@ The package is optional. It ends the process on files that do not fit, so they a
 
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from stt_server.speech.engines.families import (
     WHISPER,
     Found,
     check_files,
+    find_family,
     languages,
     read_symbols,
 )
@@ -159,6 +163,23 @@ def load_sherpa(found: Found, *, threads: int) -> Sherpa:
     except (RuntimeError, ValueError, EngineFailed) as error:
         raise ModelBroken(f"The model in {found.folder} does not run: {error.__cause__ or error}") from error
     return engine
+
+
+def rehearse(found: Found) -> None:
+    """Load the model in a process of its own, for those who cannot do without theirs. Raises `ModelBroken`."""
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(_load_and_forget, found.folder).result()
+    except BrokenProcessPool as error:
+        raise ModelBroken(
+            f"The model in {found.folder} ends the process that loads it: its files are not what sherpa-onnx takes for"
+            f" a {found.family.title} model."
+        ) from error
+
+
+def _load_and_forget(folder: Path) -> None:
+    if (found := find_family(folder)) is not None:
+        load_sherpa(found, threads=1)
 
 
 def _open(opener: Any, found: Found, headers: Mapping[str, Header], threads: int) -> Sherpa:

@@ -16,7 +16,7 @@ from tests.assets import ASSETS, TINY_MODEL, needs_assets
 
 def value_of(value: onnx.ValueInfoProto) -> Value:
     """What it should be read as."""
-    kinds = {TensorProto.FLOAT: "float", TensorProto.INT32: "int", TensorProto.INT64: "int"}
+    kinds: dict[int, str] = {TensorProto.FLOAT: "float", TensorProto.INT32: "int", TensorProto.INT64: "int"}
     return Value(value.name, kinds.get(value.type.tensor_type.elem_type, "other"))
 
 

@@ -16,6 +16,7 @@ from onnx import helper
 from stt_server.errors import EngineFailed, ModelBroken
 from stt_server.speech.engines import load
 from stt_server.speech.engines.families import find_family
+from stt_server.speech.engines.sherpa import rehearse
 from stt_server.types import Audio, Options
 from tests.assets import ASSETS, TINY_MODEL, needs_assets
 from tests.speech.engines import families
@@ -210,6 +211,8 @@ def test_missing_metadata_are_named(tmp_path: Path, name: str, file: str, key: s
 @pytest.mark.parametrize(
     ("write", "what"),
     [
+        (lambda folder: families.nemo_ctc(folder, subsampling_factor=0), "does not say its subsampling_factor"),
+        (lambda folder: families.whisper(folder, n_text_ctx=99999999999), "does not say its n_text_ctx"),
         (lambda folder: families.nemo_ctc(folder, model_type="sense_voice_ctc"), "calls itself 'sense_voice_ctc'"),
         (lambda folder: families.nemo_ctc(folder, normalize_type="all_features"), "normalised by 'all_features'"),
         (lambda folder: families.nemo_ctc(folder, vocab_size=9), "9 tokens and tokens.txt does not list number 3"),
@@ -240,6 +243,7 @@ def test_a_streaming_zipformer_is_refused(tmp_path: Path) -> None:
         ("nemo ctc", "tokens.txt", "low 0\nhigh 1\n. 2\n", "<blk>"),
         ("zipformer", "tokens.txt", "<blk> 0\n", "number 1"),
         ("zipformer", "tokens.txt", "no number\n", "cannot be read"),
+        ("nemo ctc", "tokens.txt", "low 0\nhigh 1\n<blk> 2\nmore 99999999999\n", "99999999999"),
         ("moonshine", "tokens.txt", "", "empty"),
     ],
 )
@@ -259,6 +263,18 @@ def test_a_network_that_does_not_run_is_refused(tmp_path: Path) -> None:
     onnx.save(model, folder / "model.int8.onnx")
     with refused("does not run"):
         load(folder, threads=1)
+
+
+def test_a_model_that_ends_the_process_is_found_out(tmp_path: Path) -> None:
+    """What cannot be seen from outside ends another process than the one that asks."""
+    for write, outcome in ((families.deadly, "ends the process"), (families.nemo_ctc, "")):
+        found = find_family(write(tmp_path / write.__name__))
+        assert found is not None
+        if outcome:
+            with refused(outcome):
+                rehearse(found)
+        else:
+            rehearse(found)
 
 
 def test_without_the_package_it_says_how_to_get_it(tmp_path: Path) -> None:
