@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import tomllib
 import typing
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from packaging.requirements import Requirement
 from starlette.routing import BaseRoute, Route
 
 from stt_server.__main__ import app as command_line
@@ -175,6 +177,9 @@ def test_commands_exist(name: str) -> None:
         elif words[0].startswith("scripts/"):
             assert (ROOT / words[0]).stat().st_mode & 0o111, line
             assert all(word in (ROOT / words[0]).read_text() for word in words[1:]), line
+        elif words[:2] == [".venv/bin/pip", "install"]:
+            extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+            assert [word for word in words[2:] if Requirement(word.replace(".", "stt-server")).extras <= set(extras)]
         else:
             assert words[0] in ("curl", "docker"), line
 

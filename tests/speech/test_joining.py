@@ -238,3 +238,63 @@ def test_tokens_without_word_starts_go_by_time() -> None:
     tokens = (Token(1, "日", 1, -0.1), Token(2, "本", 1.5, -0.1), Token(3, "語", 2.1, -0.1))
     window = Window(0, Span(0, 4), Span(0, 4))
     assert join([(window, Hypothesis(words, tokens))]) == Hypothesis(words, tokens)
+
+
+# -- Words without times -----------------------------------------------------------------------------
+
+
+def vague(window: Window, said: Sequence[str]) -> Hypothesis:
+    """The words of a window, by an engine that cannot tell where in it they are."""
+    return Hypothesis(tuple(Word(text, window.span.start, window.span.end, exact=False) for text in said))
+
+
+@given(talk=talks(), late=st.booleans())
+@settings(deadline=None)
+def test_words_without_times_come_out_once_too(talk: Talk, late: bool) -> None:
+    """Each once and in order, in stretches that go forward and do not overlap, however the windows come in."""
+    named = [(f"w{n}", word) for n, word in enumerate(talk.words)]
+    heard: list[tuple[Window, Hypothesis | None]] = [
+        (window, vague(window, [text for text, word in named if _is_inside(word, window.span)])) for window in cut(talk)
+    ]
+    joined = join(heard[::-1] if late else heard)
+    assert texts(joined) == [text for text, word in named if any(_is_inside(word, w.span) for w, _ in heard)]
+    stretches = list(dict.fromkeys((word.start, word.end) for word in joined.words))
+    assert all(before[1] <= after[0] for before, after in pairwise(stretches))
+    assert all(0 <= start < end <= talk.duration for start, end in stretches)
+
+
+def _is_inside(word: Word, span: Span) -> bool:
+    return span.start <= word.start and word.end <= span.end
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "joined"),
+    [
+        ("I am going to the", "going to the shop", "I am going to the shop"),
+        ("I am going to", "I am going to the shop", "I am going to the shop"),
+        ("and then, Over there", "over there we go", "and then, Over there we go"),
+        ("it was a lovely daisy", "a lovely day in May", "it was a lovely day in May"),  # the last is cut in two
+        ("nothing fits", "here at all", "nothing fits here at all"),
+        ("so that was the end of it", "begin the story again", "so that was the end of it begin the story again"),
+        ("", "right", "right"),
+        ("left", "", "left"),
+    ],
+)
+def test_seams_without_times(left: str, right: str, joined: str) -> None:
+    """What ends one window and begins the next is said once; where nothing fits, nothing is lost."""
+    first = Window(0, Span(0, 11.25), Span(0, 10))
+    second = Window(1, Span(8.75, 20), Span(10, 20), joined=True)
+    said = join([(first, vague(first, left.split())), (second, vague(second, right.split()))])
+    assert " ".join(texts(said)) == joined
+
+
+def test_the_language_is_that_of_most_words() -> None:
+    """Windows may disagree, and a silent one has no vote."""
+    windows = [Window(n, Span(10 * n, 10 * n + 8), Span(10 * n, 10 * n + 8)) for n in range(3)]
+    heard = [(window, vague(window, said.split())) for window, said in zip(windows, ("oui", "a b c", ""), strict=True)]
+    languages = ("fr", "en", "fr")
+    told: list[tuple[Window, Hypothesis | None]] = [
+        (window, replace(hypothesis, language=language))
+        for (window, hypothesis), language in zip(heard, languages, strict=True)
+    ]
+    assert join(told).language == "en"

@@ -152,6 +152,69 @@ def test_the_model_answers_to_the_names_clients_have_built_in(tmp_path: Path) ->
     assert not any("diarize" in name for name in found.ids)
 
 
+# -- Other families ----------------------------------------------------------------------------------
+
+WHISPER = {"tiny.en-encoder.int8.onnx": b"e", "tiny.en-decoder.int8.onnx": b"d", "tiny.en-tokens.txt": b"IQ== 0\n"}
+ZIPFORMER = {
+    "encoder-epoch-99-avg-1.int8.onnx": b"e",
+    "decoder-epoch-99-avg-1.onnx": b"d",
+    "joiner-epoch-99-avg-1.int8.onnx": b"j",
+    "tokens.txt": b"<blk> 0\n",
+}
+MOONSHINE = {
+    "preprocess.onnx": b"p",
+    "encode.int8.onnx": b"e",
+    "uncached_decode.int8.onnx": b"u",
+    "cached_decode.int8.onnx": b"c",
+    "tokens.txt": b"<unk> 0\n",
+}
+CTC = {"model.int8.onnx": b"m", "tokens.txt": b"<blk> 0\n"}
+
+
+@pytest.mark.parametrize(
+    ("contents", "name", "family"),
+    [
+        (WHISPER, "whisper-tiny.en", "Whisper"),
+        (ZIPFORMER, "zipformer", "Zipformer transducer"),
+        (MOONSHINE, "moonshine", "Moonshine"),
+        (CTC, "nemo-ctc", "NeMo CTC"),
+    ],
+)
+def test_other_families_are_known_by_their_files(
+    tmp_path: Path, contents: dict[str, bytes], name: str, family: str
+) -> None:
+    """Each is found, as it is or in the folder of its archive, called by its name, and held to its checksums."""
+    folder = folder_of(tmp_path / "parakeet" / "model", contents)
+    found = find_model(tmp_path / "parakeet")
+    assert found.found is not None
+    assert (found.found.family.title, found.name, found.owned_by, found.licence) == (family, name, "unknown", "unknown")
+    assert sorted(found.files) == sorted(contents)
+    assert find_model(folder, "voicemail").name == "voicemail"
+    assert not verify(found).verified
+    write_checksums(folder, *contents)
+    assert verify(found).verified
+    damaged = next(iter(contents))
+    (folder / damaged).write_bytes(b"other")
+    with pytest.raises(ModelBroken, match=re.escape(damaged)):
+        verify(found)
+
+
+@pytest.mark.parametrize(
+    ("contents", "absent"),
+    [
+        *((WHISPER, name) for name in WHISPER),
+        *((ZIPFORMER, name) for name in ZIPFORMER),
+        *((MOONSHINE, name) for name in MOONSHINE),
+        (CTC, "tokens.txt"),
+    ],
+)
+def test_half_a_model_of_another_family_is_refused(tmp_path: Path, contents: dict[str, bytes], absent: str) -> None:
+    """What it is and what it lacks is named."""
+    folder = folder_of(tmp_path / "m", {name: content for name, content in contents.items() if name != absent})
+    with pytest.raises(ModelBroken, match=r"incomplete: (Whisper|Zipformer|Moonshine|NeMo).* without its"):
+        find_model(folder)
+
+
 # -- Verifying -------------------------------------------------------------------------------------
 
 

@@ -124,3 +124,20 @@ def test_times_out_of_order_lose_nothing() -> None:
     parts = segment(words, tokens)
     assert [word for part in parts for word in part.words] == words
     assert [token for part in parts for token in part.tokens] == tokens
+
+
+def test_words_without_times_make_segments_of_their_stretch() -> None:
+    """Neither times nor places within it are made up; exact words beside them stay as they are."""
+    vague = [Word(text, 0.5, 9.0, exact=False) for text in ["One.", "Two", "three?"]]
+    later = [Word(text, 9.0, 19.0, exact=False) for text in ["Four", "five"]]
+    exact = [Word("Six.", 20.0, 20.5), Word("Seven", 20.5, 21.0)]
+    tokens = [Token(1, " Six.", 20.0, -0.1), Token(2, " Seven", 20.5, -0.1)]
+    parts = segment([*vague, *later, *exact], tokens)
+    assert [(part.text, part.start, part.end) for part in parts] == [
+        ("One. Two three?", 0.5, 9.0),
+        ("Four five", 9.0, 19.0),
+        ("Six.", 20.0, 20.5),
+        ("Seven", 20.5, 21.0),
+    ]
+    assert [word for part in parts for word in part.words] == exact
+    assert [part.tokens for part in parts] == [(), (), (tokens[0],), (tokens[1],)]

@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -148,11 +149,14 @@ def test_a_hole_is_never_silent() -> None:
 
 
 def test_the_language_asked_for_is_kept() -> None:
-    """A guess never overrules what the caller said; without a word of theirs the text tells."""
+    """A guess never overrules what the caller said, nor what the engine heard; without their word the text tells."""
     said = Hypothesis(tuple(Word(text, n, n + 1) for n, text in enumerate(["Bonjour,", "comment", "allez-vous", "?"])))
     asked = Options(model="m", language="de")
     assert assemble(said, duration=9, options=asked, model="m", gaps=()).language == "de"
     assert assemble(said, duration=9, options=OPTIONS, model="m", gaps=()).language == "fr"
+    heard = replace(said, language="oc")
+    assert assemble(heard, duration=9, options=OPTIONS, model="m", gaps=()).language == "oc"
+    assert assemble(heard, duration=9, options=asked, model="m", gaps=()).language == "de"
 
 
 # -- All of it ---------------------------------------------------------------------------------------
