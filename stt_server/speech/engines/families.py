@@ -104,8 +104,9 @@ def check_files(found: Found) -> dict[str, Header]:
 def read_symbols(path: Path) -> dict[int, str]:
     """The tokens file: a symbol and its number a line; a number alone is the space. Raises `ModelBroken`."""
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        symbols = {int(row[-1]): row[0] if len(row) == 2 else " " for row in rows}
+        # As bytes: some symbols are spaces and ends of lines, but not of ASCII.
+        rows = [line.split() for line in path.read_bytes().split(b"\n") if line.strip()]
+        symbols = {int(row[-1]): row[0].decode() if len(row) > 1 else " " for row in rows}
     except (OSError, ValueError) as error:
         raise ModelBroken(f"{path.name} cannot be read: {error}") from error
     if stray := [number for number in symbols if not 0 <= number < _MOST_TOKENS]:
@@ -207,10 +208,8 @@ def _check_transducer(headers: Mapping[str, Header], symbols: Mapping[int, str])
 
 def _check_ctc(headers: Mapping[str, Header], symbols: Mapping[int, str]) -> None:
     model = headers["model"]
-    if model.metadata.get("normalize_type") not in ("", "per_feature"):
-        raise ModelBroken(
-            f"{model.file} wants features normalised by '{model.metadata.get('normalize_type')}': not supported."
-        )
+    if (normalisation := model.metadata.get("normalize_type", "")) not in ("", "NA", "per_feature"):
+        raise ModelBroken(f"{model.file} wants features normalised by '{normalisation}': not supported.")
     if not {"<blk>", "<eps>", "<blank>"} & set(symbols.values()):
         raise ModelBroken("tokens.txt has no <blk> token: it is of another kind of model.")
     _check_symbols(symbols, int(model.metadata["vocab_size"]), model.file)

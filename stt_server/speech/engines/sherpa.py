@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _SHORTEST = 0.1
 """Seconds. Whisper's front end crashes on less than a hundredth; nobody says anything in a tenth."""
+_LEAST = 0.5
+"""Seconds. What is shorter is followed by silence: the first layers of every family need some context."""
 _WHISPERS_LONGEST = 29.5
 """Seconds. What goes beyond, sherpa-onnx leaves out and only logs."""
 _FRAME = 0.01
@@ -69,7 +71,8 @@ class Sherpa:
     def _decode(self, window: Audio) -> Any:
         try:
             stream = self._recogniser.create_stream()
-            stream.accept_waveform(SAMPLE_RATE, window.samples)
+            missing = max(0, round(_LEAST * SAMPLE_RATE) - len(window.samples))
+            stream.accept_waveform(SAMPLE_RATE, np.pad(window.samples, (0, missing)) if missing else window.samples)
             self._recogniser.decode_stream(stream)
             return stream.result
         except RuntimeError as error:
