@@ -1,13 +1,13 @@
 """The table of model families that run in sherpa-onnx: by which files a folder is known to hold one, and what each of
 them must have, or sherpa-onnx would end the process."""
 
-import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stt_server.errors import ModelBroken
+from stt_server.speech.engines.fit import check_ctc, check_moonshine, check_transducer, check_whisper, read_symbols
 from stt_server.speech.engines.onnxfile import Header, read_header
 
 TOKENS = "tokens"
@@ -28,8 +28,6 @@ class Part:
 
 
 _MAY_BE_ZERO = ("blank_id", "is_multilingual")
-_MOST_TOKENS = 1_000_000
-"""Four times the largest vocabulary there is; sherpa-onnx takes any number, and breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +99,6 @@ def check_files(found: Found) -> dict[str, Header]:
     return headers
 
 
-def read_symbols(path: Path) -> dict[int, str]:
-    """The tokens file: a symbol and its number a line; a number alone is the space. Raises `ModelBroken`."""
-    try:
-        # As bytes: some symbols are spaces and ends of lines, but not of ASCII.
-        rows = [line.split() for line in path.read_bytes().split(b"\n") if line.strip()]
-        symbols = {int(row[-1]): row[0].decode() if len(row) > 1 else " " for row in rows}
-    except (OSError, ValueError) as error:
-        raise ModelBroken(f"{path.name} cannot be read: {error}") from error
-    if stray := [number for number in symbols if not 0 <= number < _MOST_TOKENS]:
-        raise ModelBroken(f"{path.name} lists a token number {stray[0]}: there are no such.")
-    return symbols
-
-
 # -- By their names --------------------------------------------------------------------------------
 
 
@@ -178,59 +163,6 @@ def _fits(kinds: Sequence[str], wanted: Sequence[str]) -> bool:
     )
 
 
-def _check_whisper(headers: Mapping[str, Header], symbols: Mapping[int, str]) -> None:
-    header = headers["encoder"]
-    lists = ["sot_sequence"]
-    if header.metadata["is_multilingual"] != "0":
-        lists.append("all_language_tokens")
-        if len(languages(header)) != header.metadata.get("all_language_tokens", "").count(",") + 1:
-            raise ModelBroken(f"{header.file} names another number of languages than of tokens for them.")
-    for key in lists:
-        if not re.fullmatch(r"\d+(,\d+)*", header.metadata.get(key, "")):
-            raise ModelBroken(f"{header.file} does not say its {key}: its metadata are not what sherpa-onnx needs.")
-    try:
-        for symbol in symbols.values():
-            base64.b64decode(symbol, validate=True)
-    except ValueError as error:
-        raise ModelBroken(f"The tokens of Whisper are written in base64, and these are not: {error}") from error
-
-
-def languages(encoder: Header) -> tuple[str, ...]:
-    """ISO 639-1 codes that a Whisper can be told; none if it knows English only."""
-    if encoder.metadata["is_multilingual"] == "0":
-        return ()
-    return tuple(code for code in encoder.metadata.get("all_language_codes", "").split(",") if code)
-
-
-def _check_transducer(headers: Mapping[str, Header], symbols: Mapping[int, str]) -> None:
-    _check_symbols(symbols, int(headers["decoder"].metadata["vocab_size"]), headers["decoder"].file)
-
-
-def _check_ctc(headers: Mapping[str, Header], symbols: Mapping[int, str]) -> None:
-    model = headers["model"]
-    if (normalisation := model.metadata.get("normalize_type", "")) not in ("", "NA", "per_feature"):
-        raise ModelBroken(f"{model.file} wants features normalised by '{normalisation}': not supported.")
-    if not {"<blk>", "<eps>", "<blank>"} & set(symbols.values()):
-        raise ModelBroken("tokens.txt has no <blk> token: it is of another kind of model.")
-    _check_symbols(symbols, int(model.metadata["vocab_size"]), model.file)
-
-
-def _check_symbols(symbols: Mapping[int, str], count: int, file: str) -> None:
-    if missing := [number for number in range(count) if number not in symbols]:
-        raise ModelBroken(
-            f"{file} has {count} tokens and tokens.txt does not list number {missing[0]}: they do not belong together."
-        )
-
-
-def _check_moonshine(headers: Mapping[str, Header], symbols: Mapping[int, str]) -> None:
-    states = len(headers["uncached_decoder"].outputs) - 1
-    cached = headers["cached_decoder"]
-    if states < 1 or (len(cached.inputs), len(cached.outputs)) != (3 + states, 1 + states):
-        raise ModelBroken(f"{cached.file} does not carry on what {headers['uncached_decoder'].file} begins.")
-    if not symbols:
-        raise ModelBroken("tokens.txt is empty.")
-
-
 # -- The table -------------------------------------------------------------------------------------
 
 
@@ -255,7 +187,7 @@ WHISPER = Family(
         ),
         "tokens": Part(r"(?P<tag>.+)-tokens"),
     },
-    check=_check_whisper,
+    check=check_whisper,
     model_types=re.compile("whisper.*"),
 )
 TRANSDUCER = Family(
@@ -270,7 +202,7 @@ TRANSDUCER = Family(
         "joiner": Part(r"joiner(?P<tag>(-[^.]+)?)", inputs="float float", outputs="float"),
         "tokens": _PLAIN_TOKENS,
     },
-    check=_check_transducer,
+    check=check_transducer,
     model_types=re.compile("zipformer2?|conformer|"),
     word_times=True,
     confidences=True,
@@ -286,7 +218,7 @@ MOONSHINE = Family(
         "cached_decoder": Part("cached_decode", inputs="int float int ...", outputs="float ..."),
         "tokens": _PLAIN_TOKENS,
     },
-    check=_check_moonshine,
+    check=check_moonshine,
     model_types=re.compile(""),
 )
 NEMO_CTC = Family(
@@ -297,7 +229,7 @@ NEMO_CTC = Family(
         "model": Part("model", inputs="float int", outputs="float ...", numbers=("vocab_size", "subsampling_factor")),
         "tokens": _PLAIN_TOKENS,
     },
-    check=_check_ctc,
+    check=check_ctc,
     model_types=re.compile("EncDec.*"),
     word_times=True,
 )

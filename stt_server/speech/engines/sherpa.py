@@ -26,9 +26,8 @@ from stt_server.speech.engines.families import (
     Found,
     check_files,
     find_family,
-    languages,
-    read_symbols,
 )
+from stt_server.speech.engines.fit import languages, read_symbols
 from stt_server.speech.engines.onnxfile import Header
 from stt_server.speech.engines.tdt import Emission
 from stt_server.speech.engines.vocabulary import Vocabulary

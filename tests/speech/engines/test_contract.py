@@ -13,7 +13,7 @@ from stt_server.speech.engines import Engine, load
 from stt_server.speech.engines.features import Float32
 from stt_server.types import Audio, Hypothesis, Options
 from tests.assets import TINY_MODEL
-from tests.speech.engines.families import FAMILIES, tones
+from tests.speech.engines.families import FAMILIES, tones, whisper
 from tests.speech.engines.models import SAMPLES, speech, transcripts
 
 SAID = ("low", "high low", "low low high", "high high low low high", "low high _ _ low")
@@ -41,8 +41,10 @@ def parakeet(folder: Path) -> Member:
 
 
 def of(write: Callable[[Path], Path]) -> Callable[[Path], Member]:
+    # Whisper's threads share a window, which for so small a network is mostly waiting for each other.
+    threads = 1 if write is whisper else 2
     known = [(tones(said), said.replace("_ ", "")) for said in SAID]
-    return lambda folder: Member(load(write(folder / "model"), threads=2), known, Options("m", language="en"))
+    return lambda folder: Member(load(write(folder / "model"), threads=threads), known, Options("m", language="en"))
 
 
 MEMBERS = {"parakeet": parakeet} | {name: of(write) for name, write in FAMILIES.items()}
@@ -67,7 +69,7 @@ def test_windows_together_are_answered_in_order(member: Member) -> None:
 
 def test_any_thread_may_call(member: Member) -> None:
     """Calls from several threads at once give exactly what they give one after another."""
-    windows = [Audio(sound, 10.0 * n) for n, (sound, _) in enumerate(member.known * 20)]
+    windows = [Audio(sound, 10.0 * n) for n, (sound, _) in enumerate(member.known * 6)]
     alone = [member.hear(window) for window in windows]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(member.hear, windows)) == alone
