@@ -5,6 +5,7 @@ COPY requirements.lock .
 RUN python -m venv /opt/stt && /opt/stt/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY models ./models
+COPY samples ./samples
 COPY stt_server ./stt_server
 RUN /opt/stt/bin/pip install --no-cache-dir --no-deps .
 

@@ -1,4 +1,4 @@
-"""The command line: serve, transcribe, download, check. Settings come from the environment.
+"""The command line: serve, transcribe, download, check, bench. Settings come from the environment.
 
 What a command needs is imported when it runs: `--help` must not wait for numpy.
 """
@@ -130,6 +130,30 @@ def check(model_path: ModelPath = None) -> None:
     from stt_server.checkup import run_checks
 
     raise typer.Exit(run_checks(model_path))
+
+
+@app.command()
+def bench(
+    model_path: ModelPath = None,
+    speech: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Recordings with texts: count the errors too. call.wav and call.txt, or manifest.tsv.",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A second model, to compare the errors of both.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="About so long is speed measured; 0: not at all.")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Measure what this machine does with the model: speed, memory, and errors on recordings of yours."""
+    if against and not speech:
+        raise typer.BadParameter("there is nothing to compare without --speech.", param_hint="--against")
+    from stt_server.bench.command import run_bench
+
+    raise typer.Exit(run_bench(model_path=model_path, seconds=seconds, speech=speech, against=against, as_json=as_json))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_the_program_says_what_it_can_and_which_it_is() -> None:
         assert not {"numpy", "onnxruntime", "fastapi", "httpx", "pydantic"} & set(ended.stderr.split())
     assert ended.stdout == f"stt-server {__version__}\n"
     shown = stt_server("--help").stdout
-    for command in ("serve", "transcribe", "download", "check"):
+    for command in ("serve", "transcribe", "download", "check", "bench"):
         assert command in shown
     assert "{FILE}...\n" in stt_server("transcribe", "--help").stdout
 

@@ -1,0 +1,1 @@
+"""`stt-server bench`."""
