@@ -217,7 +217,7 @@ def test_the_size_of_the_download(name: str, unit: str) -> None:
     assert f"{MODELS[DEFAULT_MODEL].size / 1e6:.0f} {unit}" in page(name)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "benchmarks/README.md"])
 def test_links_lead_somewhere(name: str) -> None:
     """Relative links name files, and places in pages that are there."""
     for target in re.findall(r"\]\(([^)\s]+)\)", page(name)):
@@ -236,13 +236,45 @@ def anchors(text: str) -> set[str]:
 
 
 FORBIDDEN = re.compile(
-    r"/work/|/root/|/home/|/opt/|/tmp/|pypi|registry|\bsession\b|\bagent\b"
-    r"|\bfast(er|est)?\b|real[- ]time factor|\bRTFx?\b",
+    r"/work/|/root/|/home/|/opt/|/tmp/|pypi|registry|\bsession\b|\bagent\b",
     re.IGNORECASE,
 )
+SPEED = re.compile(
+    r"\bfast(er|est)?\b|\bquick(er|est|ly)\b|real[- ]time factor|\bRTFx?\b|\brapide(s|ment)?\b|\b(plus|aussi) vite\b"
+    r"|temps réel|\b\d+[.,]\d (times|fois)\b",
+    re.IGNORECASE,
+)
+BENCHMARK = "benchmarks/README.md"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, BENCHMARK])
 def test_pages_are_about_the_program(name: str) -> None:
-    """No paths of a developer's machine, no package hosts, nothing about who wrote it, no speed without a benchmark."""
+    """No paths of a developer's machine, no package hosts, nothing about who wrote it."""
     assert [match[0] for match in FORBIDDEN.finditer(page(name))] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(PAGES) - set(READMES)))
+def test_nothing_is_said_of_speed_elsewhere(name: str) -> None:
+    """Only the two first pages claim any, where the benchmark is quoted, and the benchmark itself."""
+    assert [match[0] for match in SPEED.finditer(page(name))] == []
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_speed_is_what_the_benchmark_says(name: str) -> None:
+    """Who claims speed says how many times as fast, on clips of which length, as the last results have it."""
+    claims = [sentence for sentence in sentences(page(name)) if SPEED.search(sentence)]
+    assert claims, "the benchmark is not quoted"
+    for claim in claims:
+        assert f"({BENCHMARK})" in claim
+        ratios = [float(number.replace(",", ".")) for number in re.findall(r"(\d+[.,]\d) (?:times|fois)", claim)]
+        [length] = re.findall(r"\b(\d+) s\b", claim)
+        measured = {float(row[f"{length} s"]) for row in table(page(BENCHMARK), "ours") if row[f"{length} s"]}
+        assert ratios, claim
+        assert set(ratios) <= measured, f"measured: {sorted(measured)}"
+
+
+def sentences(text: str) -> list[str]:
+    """Of all paragraphs, code and tables left out."""
+    prose = re.sub(r"^(```.*?^```|\|.*?)$", "", text, flags=re.MULTILINE | re.DOTALL)
+    paragraphs = (" ".join(paragraph.split()) for paragraph in prose.split("\n\n"))
+    return [sentence for paragraph in paragraphs for sentence in re.split(r"(?<=[.!?:]) ", paragraph)]

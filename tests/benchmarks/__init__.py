@@ -1,0 +1,1 @@
+"""The benchmark: who is compared, and what is made of the numbers."""
