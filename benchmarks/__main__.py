@@ -8,7 +8,6 @@ import datetime
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from benchmarks.limit import measure
 from benchmarks.machine import Machine
 from benchmarks.report import render
 from benchmarks.results import Results
-from benchmarks.sounds import ROOT, Clip, Speech, voicemails
+from benchmarks.sounds import ROOT, Speech, voicemails
 from benchmarks.team import processes
 from benchmarks.twin import WRITTEN
 from stt_server.settings import available_cpus
@@ -114,7 +113,8 @@ def _measure(given: argparse.Namespace, models: Models, speech: Speech, folder: 
     """All that was asked for; saved after each step."""
     cores = available_cpus()
     names = [name for name in given.only if name not in _PARTS]
-    everybody = [one for one in contestants(models, cores) if not names or any(name in one.name for name in names)]
+    everybody = contestants(models, cores)
+    named = {one.name for one in everybody if not names or any(name in one.name for name in names)}
 
     def wanted(part: str) -> bool:
         return part in given.only if given.only else True
@@ -125,20 +125,29 @@ def _measure(given: argparse.Namespace, models: Models, speech: Speech, folder: 
     if wanted("overhead"):
         results.overhead = measure_overhead(EMBEDDED, speech.write(folder / "overhead.wav", 3.0), cores)
         results.save(given.out)
-    if names or not given.only:
-        tasks = [_length(speech, folder, seconds) for seconds in given.lengths]
-        _contest(
-            given, models, everybody, lambda _: tasks, results, speech.write(folder / "warm.wav", 3.0), given.rounds
-        )
-    if wanted(VOICEMAILS) and given.voicemails:
-        messages = voicemails(speech, folder, given.voicemails)
-        task = Task(f"{VOICEMAILS} ({given.voicemails})", messages, share=True)
-        _contest(given, models, everybody, lambda one: [_for_many(task, one, cores)], results, messages[0], 1)
-    if wanted("load"):
-        http = [one for one in contestants(models, cores) if one.name == HTTP]
-        clip = speech.write(folder / "load.wav", 10.0)
-        steps = [Task(f"load {count}", [clip] * 2, at_a_time=count) for count in _LOADS]
-        _contest(given, models, http, lambda _: steps, results, clip, 1)
+    lengths = [_length(speech, folder, seconds) for seconds in given.lengths] if names or not given.only else []
+    messages = voicemails(speech, folder, given.voicemails) if wanted(VOICEMAILS) and given.voicemails else []
+    mixed = Task(f"{VOICEMAILS} ({len(messages)})", messages, share=True)
+    ten = speech.write(folder / "load.wav", 10.0)
+    loads = [Task(f"load {count}", [ten] * 2, at_a_time=count) for count in _LOADS] if wanted("load") else []
+
+    def tasks(contestant: Contestant, number: int) -> list[Task]:
+        """Lengths in every round; the rest, which is long, in the first one."""
+        chosen = contestant.name in named
+        found = [*lengths] if chosen else []
+        if number == 0 and messages and chosen:
+            found.append(_for_many(mixed, contestant, cores))
+        if number == 0 and contestant.name == HTTP:
+            found += loads
+        return found
+
+    with processes("ours", models.ours, count=1, threads=1, at_a_time=1):
+        pass  # what the server prepares at its first start is no matter of speed
+    console = Console(stderr=True)
+    warm_up = speech.write(folder / "warm.wav", 3.0)
+    for measurement in run(everybody, tasks, warm_up, given.rounds, say=console.log):
+        results.measurements.append(measurement)
+        results.save(given.out)
 
 
 def _length(speech: Speech, folder: Path, seconds: float) -> Task:
@@ -149,23 +158,6 @@ def _length(speech: Speech, folder: Path, seconds: float) -> Task:
 def _for_many(task: Task, contestant: Contestant, cores: int) -> Task:
     """A busy server has more requests than cores."""
     return Task(task.name, task.clips, at_a_time=2 * cores, share=True) if contestant.name == HTTP else task
-
-
-def _contest(
-    given: argparse.Namespace,
-    models: Models,
-    everybody: Sequence[Contestant],
-    tasks: Callable[[Contestant], Sequence[Task]],
-    results: Results,
-    warm_up: Clip,
-    rounds: int,
-) -> None:
-    with processes("ours", models.ours, count=1, threads=1, at_a_time=1):
-        pass  # what the server prepares at its first start is no matter of speed
-    console = Console(stderr=True)
-    for measurement in run(everybody, tasks, warm_up, rounds, say=console.log):
-        results.measurements.append(measurement)
-        results.save(given.out)
 
 
 if __name__ == "__main__":

@@ -97,19 +97,21 @@ def contestants(models: Models, cores: int) -> list[Contestant]:
 
 def run(
     everybody: Sequence[Contestant],
-    tasks: Callable[[Contestant], Sequence[Task]],
+    tasks: Callable[[Contestant, int], Sequence[Task]],
     warm_up: Clip,
     rounds: int,
     say: Callable[[str], None],
 ) -> Iterator[Measurement]:
-    """Measure, and yield each result as soon as it is there."""
+    """Measure, and yield each result as soon as it is there. Tasks may differ by contestant and round."""
     for number in range(rounds):
         first = number % len(everybody)
         for contestant in [*everybody[first:], *everybody[:first]]:
+            if not (wanted := tasks(contestant, number)):
+                continue
             say(f"round {number + 1} of {rounds}: {contestant.name} loads its model")
             with contestant.start() as team:
                 team.run([warm_up] * contestant.at_a_time, contestant.at_a_time)
-                for task in tasks(contestant):
+                for task in wanted:
                     say(f"round {number + 1} of {rounds}: {contestant.name}, {task.name}")
                     yield _measure(team, contestant, task, number)
 
