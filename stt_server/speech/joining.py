@@ -17,6 +17,8 @@ SAME_SOUND_SECS = 0.15
 """Different words this close, or half on top of each other, are one sound heard in two ways."""
 SLACK_SECS = 0.5
 """Words this far outside the common audio may still match a word inside it."""
+_SHORTEST_WORD = 0.1
+"""Seconds. In the audio that two windows share, there is room for so many words; auctioneers say six a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def _stitch_by_text(left: list[_Heard], right: list[_Heard]) -> list[_Heard]:
 
     Where nothing fits, both are kept whole: a word said twice is better than one lost.
     """
-    reach = 4 * ceil(2 * OVERLAP)  # words in the common audio, by somebody who speaks fast
+    reach = ceil(2 * OVERLAP / _SHORTEST_WORD)
     tail, head = [[_normal(one.word.text) for one in part] for part in (left[-reach:], right[:reach])]
     matched = SequenceMatcher(None, tail, head, autojunk=False).find_longest_match()
     outside = len(tail) - matched.a - matched.size + matched.b
