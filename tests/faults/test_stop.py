@@ -47,10 +47,11 @@ def loading(server: FakeServer) -> Iterator[None]:
 
 @contextmanager
 def jobs_in_hand(server: FakeServer) -> Iterator[None]:
-    """Jobs are recognised and wait."""
+    """Jobs are recognised and wait. Only one will never end: afterwards there is a thread for the promised one."""
     server.submit(AUDIO, "promised")
+    server.submit(AUDIO, "hangs", prompt="hang")
     for i in range(10):
-        server.submit(AUDIO, f"waits-{i}", prompt="hang")
+        server.submit(AUDIO, f"waits-{i}")
     yield
 
 
