@@ -16,6 +16,7 @@ from stt_server.speech.engines.parakeet import with_quiet_tail
 from training import features
 from training.augmentation import augment, non_speech
 from training.corpus import RATE, Line, Mark, Samples, Shard, shards
+from training.spectral import bent, masked
 from training.text import Tokenizer, spell
 
 SLOTS = 3
@@ -130,8 +131,7 @@ class Batches(IterableDataset[Batch]):
         waiting: dict[int, list[_Example]] = defaultdict(list)
         for example in self._echoed(self._examples()):
             length = -(-len(example.features) // _GRID) * _GRID
-            masked = replace(example, features=self._masked(example.features))
-            waiting[length].append(masked)
+            waiting[length].append(replace(example, features=self._disguised(example.features)))
             if len(waiting[length]) * length >= self._mixture.seconds * 100:
                 yield _batch(waiting.pop(length), length)
 
@@ -219,15 +219,5 @@ class Batches(IterableDataset[Batch]):
         ids = np.array([self._phonemes.get(mark.name, UNLABELLED) for mark in marks])
         return np.where(at < 0, UNLABELLED, ids[at])
 
-    def _masked(self, energies: NDArray[np.float32]) -> NDArray[np.float32]:
-        """SpecAugment (Park et al. 2019, arXiv:1904.08779): bands and stretches of time at the mean."""
-        energies = energies.copy()
-        for _ in range(2):
-            width = self._rng.integers(0, 16)
-            low = self._rng.integers(0, features.MELS - width)
-            energies[:, low : low + width] = 0
-        for _ in range(1 + len(energies) // 300):
-            width = self._rng.integers(0, min(25, len(energies) // 8 + 1))
-            start = self._rng.integers(0, len(energies) - width + 1)
-            energies[start : start + width] = 0
-        return energies
+    def _disguised(self, energies: NDArray[np.float32]) -> NDArray[np.float32]:
+        return masked(bent(energies, self._rng), self._rng)
