@@ -21,7 +21,7 @@ from rich.text import Text
 from stt_server import __version__, logs
 from stt_server.errors import SttError
 from stt_server.settings import LOOPBACK, MIB, Settings, available_cpus, ignored_settings, load_settings
-from stt_server.speech.confine import confine
+from stt_server.speech.confine import confine, withdraw
 from stt_server.speech.engines.families import Found
 from stt_server.speech.models import Installed, find_model, verify
 from stt_server.speech.processor import Kernels, family, instructions, multiplies_exactly, read_facts
@@ -108,11 +108,12 @@ def _libraries() -> Row:
 def _decoder() -> Row:
     """What a file that takes a decoder over could still do. Asked in a process of its own, which is bound by it."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        network_left = pool.submit(withdraw).result()
         bound = pool.submit(confine, cpu_seconds=10, memory_bytes=GIB, file_bytes=MIB).result()
     missing = [
         *([] if bound.files else ["it could read the server's files (no Landlock)"]),
         *([] if bound.calls else ["it could start programs and reach other processes (no seccomp)"]),
-        *([] if bound.calls or bound.network else ["it has the network"]),
+        *([] if bound.calls or network_left else ["it has the network"]),
     ]
     if missing:
         return Row("decoder", f"bound in memory and time; if taken over, {', '.join(missing)}", Verdict.DOUBTFUL)

@@ -21,7 +21,7 @@ from stt_server.jobs.spool import DISK_FULL, full_disk
 from stt_server.jobs.turns import TURN_SECS
 from stt_server.jobs.workers import Child, ChildGone, begin, to_its_end
 from stt_server.speech.chunking import Window
-from stt_server.speech.confine import confine
+from stt_server.speech.confine import confine, withdraw
 from stt_server.speech.transcribe import Preparation, Prepared, prepare
 from stt_server.types import SAMPLE_RATE
 
@@ -140,6 +140,7 @@ async def _next(child: Child, longest: float) -> reports.Report:
 
 
 def _child(pipe: Connection) -> None:
+    withdraw()  # now, while nobody waits for it
     try:
         audio, container, pcm, max_duration = pipe.recv()
     except (EOFError, OSError):

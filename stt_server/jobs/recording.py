@@ -155,8 +155,8 @@ class Transcriber:
     async def _take(self, items: AsyncIterator[Window | Prepared | float], run: _Run, group: asyncio.TaskGroup) -> None:
         first: Window | None = None
         async for item in items:
-            await off_loop(self._spool.check_work)
             if isinstance(item, float):
+                await off_loop(self._spool.check_work)
                 continue
             if first:
                 group.create_task(self._window(run, first, self._parts(run, first, item)))

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["stt_server.__main__", "stt_server.jobs.decoding"])
+_CONTEXT.set_forkserver_preload(["stt_server.__main__", "stt_server.jobs.rehearsal"])
 _PIPES = ThreadPoolExecutor(max_workers=1024, thread_name_prefix="pipe")
 """One thread for each live child, blocked on its pipe; made when needed. Their own pool: they must never wait for
 disk work."""

@@ -40,28 +40,35 @@ class Confinement:
     """No file can be opened but what was asked for and the libraries."""
     calls: bool = False
     """No connection, no other program, no hand on other processes."""
-    network: bool = False
-    """A network of its own, with nothing in it."""
+
+
+def withdraw() -> bool:
+    """Give away what is given away whatever there will be to do. Call it in the child, before `confine`.
+
+    Whether it has a network of its own now, with nothing in it.
+    """
+    with suppress(OSError, AttributeError):
+        os.nice(NICENESS)
+    if sys.platform != "linux":
+        return False
+    _die_with_parent()
+    network = _leave_network()
+    _drop_privileges()
+    return network
 
 
 def confine(*, cpu_seconds: float, memory_bytes: int, file_bytes: int, may_read: Iterable[Path] = ()) -> Confinement:
-    """Bind this process for the rest of its life. Call it in the child, from its only thread.
+    """Bind this process, which has withdrawn, for the rest of its life. Call it from its only thread.
 
     `cpu_seconds` and `memory_bytes` count from now, on top of what the process has used and mapped; no file it
     writes grows past `file_bytes`. Past its memory it sees `MemoryError`, past its time SIGXCPU ends it. It can open
     no file but `may_read` and libraries, and connect to nothing, as far as the kernel knows how; away from Linux only
     the limits remain.
     """
-    with suppress(OSError, AttributeError):
-        os.nice(NICENESS)
-    if sys.platform != "linux":
-        _limit(cpu_seconds, memory_bytes, file_bytes)
-        return Confinement()
-    _die_with_parent()
-    network = _leave_network()
-    _drop_privileges()
     _limit(cpu_seconds, memory_bytes, file_bytes)
-    return Confinement(files=only_read((*may_read, *_libraries())), calls=refuse_calls(), network=network)
+    if sys.platform != "linux":
+        return Confinement()
+    return Confinement(files=only_read((*may_read, *_libraries())), calls=refuse_calls())
 
 
 def _libraries() -> Iterator[Path]:

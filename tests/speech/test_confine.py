@@ -20,9 +20,10 @@ NOBODY = 65_534
 START = """
 import os, resource, signal, socket, sys, time
 from pathlib import Path
-from stt_server.speech.confine import confine
+from stt_server.speech.confine import confine, withdraw
 def bind(*may_read, cpu_seconds=20, memory_bytes=300 << 20, file_bytes=1 << 20):
     limits = dict(cpu_seconds=cpu_seconds, memory_bytes=memory_bytes, file_bytes=file_bytes)
+    withdraw()
     return confine(**limits, may_read=map(Path, may_read))
 """
 DECODE = """
@@ -217,7 +218,7 @@ seccomp.seccomp_rule_add_array(rules, 0x00050016, prctl, 1, ctypes.byref(Equal(0
 seccomp.seccomp_rule_add_array(rules, 0x00050001, unshare, 0, None)
 assert seccomp.seccomp_load(rules) == 0
 """
-    assert said(older + "print(bind())") == "Confinement(files=False, calls=False, network=False)"
+    assert said(older + "print(withdraw(), bind())") == "False Confinement(files=False, calls=False)"
     assert said(older + DECODE, path, "mp3", 3600).split()[:2] == ["done", "2"]
 
 

@@ -25,9 +25,10 @@ import json, sys
 from pathlib import Path
 from stt_server.errors import SttError
 from stt_server.speech.audio import decode
-from stt_server.speech.confine import confine
+from stt_server.speech.confine import confine, withdraw
 from stt_server.speech.sniff import SNIFF_BYTES, sniff
 paths = sys.stdin.read().splitlines()
+withdraw()
 confine(cpu_seconds=60, memory_bytes=256 << 20, file_bytes=0, may_read=map(Path, paths))
 for name in paths:
     path, samples, error = Path(name), 0, None
