@@ -6,7 +6,7 @@ term is to the model itself, compared with what it had heard in the same frames.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stt_server.speech.engines.features import Float32
 from stt_server.speech.engines.lexicon import Likely
 from stt_server.speech.engines.spelling import Term
-from stt_server.speech.engines.tdt import Point, Step, Transducer, walk
+from stt_server.speech.engines.tdt import Point, Step, Transducer, likeliest, walk
 from stt_server.speech.engines.vocabulary import Vocabulary
 
 _WIDTH = 2
@@ -60,10 +60,9 @@ class Window:
         tokens, blank = len(self.writing), self.writing.blank
         return list(walk(self.encoded, self.transducer, point, tokens=tokens, blank=blank))
 
-    def join(self, point: Point) -> tuple[Float32, int]:
-        """Scores of the tokens, and the likeliest duration."""
-        scores = self.transducer.join(self.encoded[point.frame], point.memory)
-        return scores[: len(self.writing)], int(scores[len(self.writing) :].argmax())
+    def step(self, point: Point) -> Step:
+        """The likeliest one."""
+        return likeliest(self.encoded, self.transducer, point, tokens=len(self.writing))
 
 
 class Stretch:
@@ -104,16 +103,10 @@ class Way:
     steps: tuple[Step, ...] = ()
     """The others."""
 
-    def after(self, scores: Float32, token: int, duration: int, *, blank: int, place: int | None = None) -> "Way":
-        """The way a step further; `place` is that in the term after the token, if it is of the term."""
-        step = Step(self.point, scores, token, duration)
-        return replace(
-            self,
-            logprob=self.logprob + step.logprob(),
-            point=self.point.after(token, duration, blank=blank),
-            place=self.place if place is None else place,
-            steps=(*self.steps, step),
-        )
+    def after(self, step: Step, place: int, *, blank: int) -> "Way":
+        """The way a step further, to a place in the term."""
+        logprob, point = self.logprob + step.logprob(), step.point.after(step.token, step.duration, blank=blank)
+        return Way(logprob, point, place, self.kept, (*self.steps, step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +133,13 @@ def _branch(window: Window, stretch: Stretch, likely: Likely, way: Way) -> Branc
     spoken, writing = len(way.steps), window.writing
     stop, within = stretch.word_after(way.point.frame), True
     while way.point.frame < stop:
-        scores, duration = window.join(way.point)
-        allowed = scores
+        step = window.step(way.point)
         if within:  # the term is not the beginning of another word
-            allowed = scores.copy()
-            allowed[writing.within_words] = -np.inf
-        way = way.after(scores, int(allowed.argmax()), duration, blank=writing.blank)
-        within = within and way.steps[-1].token == writing.blank
+            others = step.scores.copy()
+            others[writing.within_words] = -np.inf
+            step = step.instead(int(others.argmax()))
+        way = way.after(step, way.place, blank=writing.blank)
+        within = within and step.token == writing.blank
     return Branch(likely.term, likely.allowed - _lost(way, stretch), way, spoken)
 
 
@@ -170,7 +163,7 @@ def _complete_ways(window: Window, stretch: Stretch, likely: Likely, start: int)
         ways = [way for way in going if way.point.frame > frame]
         for way in going:
             if way.point.frame == frame:
-                ways += _next_ways(way, *window.join(way.point), likely, blank=window.writing.blank)
+                ways += _next_ways(way, window.step(way.point), likely, blank=window.writing.blank)
     return complete
 
 
@@ -179,13 +172,13 @@ def _first_ways(window: Window, stretch: Stretch, likely: Likely, start: int) ->
     blank = window.writing.blank
     for kept, step in enumerate(stretch.before):
         way = Way(stretch.logprob(step.point.frame), step.point, start, kept)
-        ways = _next_ways(way, step.scores, step.duration, likely, blank=blank)
+        ways = _next_ways(way, step, likely, blank=blank)
         yield from ways if step is stretch.before[-1] else ways[:-1]
 
 
-def _next_ways(way: Way, scores: Float32, duration: int, likely: Likely, *, blank: int) -> list[Way]:
+def _next_ways(way: Way, step: Step, likely: Likely, *, blank: int) -> list[Way]:
     """By the term's likeliest next pieces, and last by none."""
     moves = [move for move in likely.term.moves[way.place] if move.exact]
-    moves.sort(key=lambda move: -scores[move.token])
-    further = [way.after(scores, m.token, duration, blank=blank, place=m.place) for m in moves[:_WIDTH]]
-    return [*further, way.after(scores, blank, duration, blank=blank)]
+    moves.sort(key=lambda move: -step.scores[move.token])
+    further = [way.after(step.instead(move.token), move.place, blank=blank) for move in moves[:_WIDTH]]
+    return [*further, way.after(step.instead(blank), way.place, blank=blank)]

@@ -111,6 +111,11 @@ class Step:
             self._logprob = float(self.scores[self.token] - top - np.log(np.exp(self.scores - top).sum()))
         return self._logprob
 
+    def instead(self, token: int) -> "Step":
+        """Another choice at the same point."""
+        logprob = self.logprob() + float(self.scores[token] - self.scores[self.token])
+        return Step(self.point, self.scores, token, self.duration, _logprob=logprob)
+
 
 def search(encoded: Float32, transducer: Transducer, *, tokens: int, blank: int) -> list[Emission]:
     """What a window says, given its encoder output (frames, width). `tokens` counts the vocabulary, blank included."""
@@ -121,7 +126,12 @@ def search(encoded: Float32, transducer: Transducer, *, tokens: int, blank: int)
 def walk(encoded: Float32, transducer: Transducer, point: Point, *, tokens: int, blank: int) -> Iterator[Step]:
     """The likeliest step from a point on, and from where it leads, to the end."""
     while point.frame < len(encoded):
-        scores = transducer.join(encoded[point.frame], point.memory)
-        step = Step(point, scores[:tokens], int(scores[:tokens].argmax()), int(scores[tokens:].argmax()))
+        step = likeliest(encoded, transducer, point, tokens=tokens)
         point = point.after(step.token, step.duration, blank=blank)
         yield step
+
+
+def likeliest(encoded: Float32, transducer: Transducer, point: Point, *, tokens: int) -> Step:
+    """The step that the model holds for the likeliest."""
+    scores = transducer.join(encoded[point.frame], point.memory)
+    return Step(point, scores[:tokens], int(scores[:tokens].argmax()), int(scores[tokens:].argmax()))
