@@ -213,8 +213,8 @@ FORM_FIELDS: dict[str, dict[str, Any]] = {
     "include[]": _list("For json.", {"type": "string", "enum": ["logprobs"]}),
     "stream": {"type": "boolean", "description": "Send the text in pieces, as server-sent events."},
     "temperature": {"type": "number", "minimum": 0, "maximum": 1, "description": "Has no effect."},
-    "prompt": _text("Has no effect: the model takes none."),
-    "keywords[]": _list("Has no effect: the model takes none."),
+    "prompt": _text("Names and rare words that may be said: a list, or text with names in it. Nothing else counts."),
+    "keywords[]": _list("Names and rare words that may be said. With the prompt's, up to 200 count."),
     "chunking_strategy": _text("Has no effect: long audio is always cut in pauses."),
 }
 """Every field that is read, or accepted on purpose."""

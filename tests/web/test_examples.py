@@ -127,8 +127,6 @@ def test_the_python_example_prints_what_is_said(documented: Live, capsys: pytest
 VALUES = {
     "model": ("whisper-1", "no-such-model"),
     "temperature": ("0.7", "7"),
-    "prompt": ("Dear Anna,", None),
-    "keywords[]": ("Anna", None),
     "languages[]": ("fr", None),
     "chunking_strategy": ("auto", None),
     "known_speaker_names[]": (None, "Anna"),

@@ -4,17 +4,22 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from stt_server.errors import EngineFailed, ModelBroken
 from stt_server.speech.engines import Capabilities
+from stt_server.speech.engines.boosting import search_for
+from stt_server.speech.engines.branches import Writing
 from stt_server.speech.engines.features import HOP, Float32, LogMel
 from stt_server.speech.engines.graphs import Graph
 from stt_server.speech.engines.layout import Layout, find_layout
+from stt_server.speech.engines.lexicon import Lexicon, compile_terms
 from stt_server.speech.engines.networks import Encoder, open_transducer
 from stt_server.speech.engines.prepared import Choice, choose, prepare
+from stt_server.speech.engines.spelling import Speller
 from stt_server.speech.engines.tdt import Transducer, search
 from stt_server.speech.engines.vocabulary import Vocabulary, read_vocabulary
 from stt_server.speech.engines.words import read_hypothesis
@@ -59,21 +64,27 @@ class Parakeet:
         self._encoder = encoder
         self._transducer = transducer
         self._vocabulary = vocabulary
+        self._writing = Writing(vocabulary)
+        # Compiled once for the many windows of a recording; several recordings may be in hand.
+        self._terms = lru_cache(maxsize=16)(partial(compile_terms, speller=Speller(vocabulary)))
         self._frame = subsampling * HOP
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="engine")
 
-    def recognise(self, windows: Sequence[Audio], options: Options) -> list[Hypothesis]:  # noqa: ARG002
+    def recognise(self, windows: Sequence[Audio], options: Options) -> list[Hypothesis]:
         """One hypothesis per window.
 
-        The options change nothing: Parakeet finds the language by itself and cannot be told it, and
-        takes no prompt.
+        Of the options only the terms count: Parakeet finds the language by itself and cannot be told it.
         """
-        return list(self._pool.map(self._recognise, windows))
+        terms = self._terms(options)
+        return list(self._pool.map(lambda window: self._recognise(window, terms), windows))
 
-    def _recognise(self, window: Audio) -> Hypothesis:
+    def _recognise(self, window: Audio, terms: Lexicon) -> Hypothesis:
         vocabulary = self._vocabulary
         encoded = self._encode(window)
-        found = search(encoded, self._transducer, tokens=len(vocabulary.texts), blank=vocabulary.blank)
+        if terms:
+            found = search_for(encoded, self._transducer, self._writing, terms)
+        else:
+            found = search(encoded, self._transducer, tokens=len(vocabulary.texts), blank=vocabulary.blank)
         return read_hypothesis(found, vocabulary, window, frame=self._frame)
 
     def _encode(self, window: Audio) -> Float32:
@@ -177,6 +188,6 @@ def _capabilities(facts: Mapping[str, str], vocabulary: Vocabulary) -> Capabilit
         word_times=True,
         confidences=True,
         logprobs=True,
-        prompt=False,
+        prompt=True,
         translate=False,
     )

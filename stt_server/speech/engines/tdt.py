@@ -8,6 +8,7 @@ little to win: next to a 10 s clip's encoder (335 ms on one core of a Zen 5), th
 15 ms alone, 10 ms a window for two together and 5 ms for eight.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,27 +62,76 @@ class Emission:
     duration: int
     """Frames it lasts, as the model guesses; may be 0."""
     logprob: float
+    text: str | None = None
+    """How it is written, where that is not as in the vocabulary."""
 
 
-def search(encoded: Float32, transducer: Transducer, *, tokens: int, blank: int) -> list[Emission]:
-    """What a window says, given its encoder output (frames, width). `tokens` counts the vocabulary, blank included."""
-    memory, found = transducer.start(), list[Emission]()
-    frame = symbols = 0
-    while frame < len(encoded):
-        scores = transducer.join(encoded[frame], memory)
-        token, duration = int(scores[:tokens].argmax()), int(scores[tokens:].argmax())
+@dataclass(slots=True, eq=False)
+class Point:
+    """Where a search stands."""
+
+    frame: int
+    memory: Memory
+    symbols: int = 0
+    """Tokens emitted at this frame."""
+
+    def after(self, token: int, duration: int, *, blank: int) -> "Point":
+        """Where it stands after a step."""
+        memory, symbols = self.memory, self.symbols
         if token != blank:
-            found.append(Emission(token, frame, duration, _logprob(scores[:tokens], token)))
             memory = memory.followed_by(token)
             symbols += 1
         if duration == 0 and (token == blank or symbols >= MAX_SYMBOLS):
             duration = 1
-        if duration:
-            frame += duration
-            symbols = 0
-    return found
+        return Point(self.frame + duration, memory, 0 if duration else symbols)
 
 
-def _logprob(scores: Float32, token: int) -> float:
-    """Logarithm of the softmax at the highest score."""
-    return -float(np.log(np.exp(scores - scores[token]).sum()))
+@dataclass(slots=True, eq=False)
+class Step:
+    """One choice of a search."""
+
+    point: Point
+    """Where it was made."""
+    scores: Float32
+    """What it was made from: (tokens,)."""
+    token: int
+    duration: int
+    text: str | None = None
+    """As in `Emission`."""
+    _logprob: float | None = None
+
+    def emission(self) -> Emission:
+        """The token, for a step that is not blank."""
+        return Emission(self.token, self.point.frame, self.duration, self.logprob(), self.text)
+
+    def logprob(self) -> float:
+        """Of the token: the logarithm of the softmax."""
+        if self._logprob is None:
+            top = self.scores.max()  # the token's own, but for steps that were led along a term
+            self._logprob = float(self.scores[self.token] - top - np.log(np.exp(self.scores - top).sum()))
+        return self._logprob
+
+    def instead(self, token: int) -> "Step":
+        """Another choice at the same point."""
+        logprob = self.logprob() + float(self.scores[token] - self.scores[self.token])
+        return Step(self.point, self.scores, token, self.duration, _logprob=logprob)
+
+
+def search(encoded: Float32, transducer: Transducer, *, tokens: int, blank: int) -> list[Emission]:
+    """What a window says, given its encoder output (frames, width). `tokens` counts the vocabulary, blank included."""
+    steps = walk(encoded, transducer, Point(0, transducer.start()), tokens=tokens, blank=blank)
+    return [step.emission() for step in steps if step.token != blank]
+
+
+def walk(encoded: Float32, transducer: Transducer, point: Point, *, tokens: int, blank: int) -> Iterator[Step]:
+    """The likeliest step from a point on, and from where it leads, to the end."""
+    while point.frame < len(encoded):
+        step = likeliest(encoded, transducer, point, tokens=tokens)
+        point = point.after(step.token, step.duration, blank=blank)
+        yield step
+
+
+def likeliest(encoded: Float32, transducer: Transducer, point: Point, *, tokens: int) -> Step:
+    """The step that the model holds for the likeliest."""
+    scores = transducer.join(encoded[point.frame], point.memory)
+    return Step(point, scores[:tokens], int(scores[:tokens].argmax()), int(scores[tokens:].argmax()))

@@ -28,7 +28,9 @@ def read_hypothesis(emissions: Sequence[Emission], vocabulary: Vocabulary, audio
 
     `frame` is the length of an encoder frame in seconds.
     """
-    pieces = [piece for e in emissions if (piece := _piece(e, vocabulary.texts[e.token], audio, frame)) is not None]
+    texts = [vocabulary.texts[e.token] if e.text is None else e.text for e in emissions]
+    found = [_piece(e, text, audio, frame) for e, text in zip(emissions, texts, strict=True)]
+    pieces = [piece for piece in found if piece is not None]
     words = [word for group in _grouped(pieces) if (word := _word(group)) is not None]
     return Hypothesis(words=tuple(_unlapped(words)), tokens=tuple(piece.token for piece in pieces))
 

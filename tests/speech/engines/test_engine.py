@@ -111,11 +111,11 @@ def test_tokens_spell_the_words(engine: Engine) -> None:
 
 
 def test_a_hint_changes_nothing(engine: Engine) -> None:
-    """Parakeet cannot be told a language, and takes no prompt: it says so, and ignores both."""
+    """Parakeet cannot be told a language, and a term that was not said does no harm."""
     window = Audio(speech(SAMPLES / "flite-awb.wav"))
     told = Options(model="tiny", language="fr", prompt="Bonjour", keyterms=("Wazo",))
     assert engine.recognise([window], told) == engine.recognise([window], ASKED)
-    assert not engine.capabilities.prompt
+    assert engine.capabilities.prompt
     assert engine.capabilities.languages == ("en",)
 
 
