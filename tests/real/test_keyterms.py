@@ -11,7 +11,7 @@ import pytest
 from stt_server.speech.audio import decode
 from stt_server.speech.engines import Engine, load
 from stt_server.speech.engines.features import Float32
-from stt_server.speech.engines.spelling import letters_of
+from stt_server.speech.engines.keyterms.spelling import letters_of
 from stt_server.speech.models import EMBEDDED
 from stt_server.types import Audio, Hypothesis, Options
 

@@ -11,15 +11,15 @@ import numpy as np
 
 from stt_server.errors import EngineFailed, ModelBroken
 from stt_server.speech.engines import Capabilities
-from stt_server.speech.engines.boosting import search_for
-from stt_server.speech.engines.branches import Writing
 from stt_server.speech.engines.features import HOP, Float32, LogMel
 from stt_server.speech.engines.graphs import Graph
+from stt_server.speech.engines.keyterms.boosting import search_for
+from stt_server.speech.engines.keyterms.branches import Writing
+from stt_server.speech.engines.keyterms.lexicon import Lexicon, compile_terms
+from stt_server.speech.engines.keyterms.spelling import Speller
 from stt_server.speech.engines.layout import Layout, find_layout
-from stt_server.speech.engines.lexicon import Lexicon, compile_terms
 from stt_server.speech.engines.networks import Encoder, open_transducer
 from stt_server.speech.engines.prepared import Choice, choose, prepare
-from stt_server.speech.engines.spelling import Speller
 from stt_server.speech.engines.tdt import Transducer, search
 from stt_server.speech.engines.vocabulary import Vocabulary, read_vocabulary
 from stt_server.speech.engines.words import read_hypothesis

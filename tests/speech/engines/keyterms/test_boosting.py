@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_server.speech.engines.boosting import search_for
-from stt_server.speech.engines.branches import Writing
 from stt_server.speech.engines.features import Float32
-from stt_server.speech.engines.lexicon import Lexicon, compile_terms
-from stt_server.speech.engines.spelling import Speller
+from stt_server.speech.engines.keyterms.boosting import search_for
+from stt_server.speech.engines.keyterms.branches import Writing
+from stt_server.speech.engines.keyterms.lexicon import Lexicon, compile_terms
+from stt_server.speech.engines.keyterms.spelling import Speller
 from stt_server.speech.engines.tdt import Emission, Memory, search
 from stt_server.speech.engines.vocabulary import Vocabulary
 from stt_server.types import Options

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stt_server.speech.engines.features import Float32
-from stt_server.speech.engines.lexicon import Likely
-from stt_server.speech.engines.spelling import Term
+from stt_server.speech.engines.keyterms.lexicon import Likely
+from stt_server.speech.engines.keyterms.spelling import Term
 from stt_server.speech.engines.tdt import Point, Step, Transducer, likeliest, walk
 from stt_server.speech.engines.vocabulary import Vocabulary
 

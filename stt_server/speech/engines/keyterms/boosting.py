@@ -8,10 +8,10 @@ said finds no place to get in, whatever its neighbours.
 
 from itertools import accumulate, pairwise
 
-from stt_server.speech.engines.branches import Branch, Stretch, Window, Writing, best_branch
 from stt_server.speech.engines.features import Float32
-from stt_server.speech.engines.lexicon import Lexicon
-from stt_server.speech.engines.spelling import Term, letters_of
+from stt_server.speech.engines.keyterms.branches import Branch, Stretch, Window, Writing, best_branch
+from stt_server.speech.engines.keyterms.lexicon import Lexicon
+from stt_server.speech.engines.keyterms.spelling import Term, letters_of
 from stt_server.speech.engines.tdt import Emission, Point, Step, Transducer
 
 _MOST_WORDS = 3

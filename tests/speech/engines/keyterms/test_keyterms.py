@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_server.speech.engines.keyterms import LONGEST_TERM, MOST_TERMS, expected
-from stt_server.speech.engines.lexicon import Lexicon, compile_terms, likeness
-from stt_server.speech.engines.spelling import Speller, folded, sound
+from stt_server.speech.engines.keyterms.expected import LONGEST_TERM, MOST_TERMS, expected
+from stt_server.speech.engines.keyterms.lexicon import Lexicon, compile_terms, likeness
+from stt_server.speech.engines.keyterms.spelling import Speller, folded, sound
 from stt_server.speech.engines.vocabulary import Vocabulary
 from stt_server.types import Options
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stt_server.speech.engines.keyterms import expected
-from stt_server.speech.engines.spelling import Speller, Term, letters_of, sound
+from stt_server.speech.engines.keyterms.expected import expected
+from stt_server.speech.engines.keyterms.spelling import Speller, Term, letters_of, sound
 from stt_server.types import Options
 
 _ALIKE = 0.5
