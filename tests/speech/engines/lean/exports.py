@@ -35,9 +35,9 @@ class Export:
     """Of the feed-forward stages: another one is no FastConformer."""
     gate: str = "Sigmoid"
     """Of the convolution stages: likewise."""
-    nodes: list[NodeProto] = field(default_factory=list)
-    weights: dict[str, Array] = field(default_factory=dict)
-    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+    nodes: list[NodeProto] = field(default_factory=list, repr=False)
+    weights: dict[str, Array] = field(default_factory=dict, repr=False)
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7), repr=False)
 
     def add(self, op_type: str, *inputs: str | Array, **attributes: Any) -> str:
         """A node; returns the name of its output. Arrays become weights."""
