@@ -172,8 +172,8 @@ _ALIGNMENT = 4096
 class _Draft:
     """A graph and its weights, written weight by weight: never whole in memory a second time.
 
-    The weights have a file of their own, which is mapped and not read when the graph is loaded. That takes half the
-    time, and 80 MiB less memory.
+    The weights have a file of their own, which is mapped and not read when the graph is loaded: in half the time, and
+    in less memory.
     """
 
     folder: Path
